@@ -1,0 +1,369 @@
+//! Who the machine is: five facets, each known with its source or unknown with a reason.
+//!
+//! Everything derived from identity hangs on two questions answered here. *Drift*: in which
+//! facets do the recorded and the present identity differ? *Proper*: may the present one go into
+//! a certificate? Unknown is never changed: a source that does not answer makes no drift.
+
+mod name;
+pub mod sources;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use name::{HostName, NameError};
+
+/// One aspect of who the machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Facet {
+    /// The machine's own label: `mail` of `mail.example.com`.
+    Hostname,
+    /// What follows the first label: `example.com`.
+    Domain,
+    /// Addresses of global scope on its interfaces.
+    Addresses,
+    /// `machine-id(5)`, only ever kept and compared as a digest.
+    MachineId,
+    /// The site's certificate subject fields.
+    Seed,
+}
+
+impl Facet {
+    /// Every facet, in the order in which they are shown.
+    pub const ALL: [Self; 5] = [Self::Hostname, Self::Domain, Self::Addresses, Self::MachineId, Self::Seed];
+}
+
+impl fmt::Display for Facet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hostname => "hostname",
+            Self::Domain => "domain",
+            Self::Addresses => "addresses",
+            Self::MachineId => "machine-id",
+            Self::Seed => "seed",
+        })
+    }
+}
+
+/// What was found out about one facet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", untagged)]
+pub enum Finding<T> {
+    /// The value, and where it came from.
+    Known {
+        /// The canonical value.
+        value: T,
+        /// A file, the kernel, the interfaces: in words for the operator.
+        source: String,
+    },
+    /// No source answered; never taken for a change.
+    Unknown {
+        /// Why, in words.
+        unknown: String,
+    },
+}
+
+impl<T> Finding<T> {
+    /// A value with its source.
+    pub fn known(value: T, source: impl Into<String>) -> Self {
+        Self::Known { value, source: source.into() }
+    }
+
+    /// The absence of an answer, with its reason.
+    pub fn unknown(reason: impl Into<String>) -> Self {
+        Self::Unknown { unknown: reason.into() }
+    }
+
+    /// The value when there is one.
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Self::Known { value, .. } => Some(value),
+            Self::Unknown { .. } => None,
+        }
+    }
+}
+
+/// A digest that stands for something not to be spread: the machine-id, the seed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// The first 128 bits of SHA-256 over a label and the text, in hexadecimal.
+    ///
+    /// The label keeps digests of different things apart; `machine-id(5)` asks that the id itself
+    /// is not handed on, and a keyed digest is what it recommends instead.
+    pub fn of(label: &str, text: &str) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(label.as_bytes());
+        digest.update([0]);
+        digest.update(text.as_bytes());
+        Self(digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.get(..12).unwrap_or(&self.0))
+    }
+}
+
+/// All facets at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Identity {
+    /// The first label of the machine's name.
+    pub hostname: Finding<String>,
+    /// The rest of its name; absent from a name of one label.
+    pub domain: Finding<String>,
+    /// Addresses of global scope.
+    pub addresses: Finding<BTreeSet<IpAddr>>,
+    /// Digest of a valid machine-id.
+    pub machine_id: Finding<Fingerprint>,
+    /// Digest of the subject fields.
+    pub seed: Finding<Fingerprint>,
+}
+
+impl Identity {
+    /// Returns the full name: `hostname.domain`, or the bare label where no domain is known.
+    pub fn fqdn(&self) -> Option<HostName> {
+        let label = self.hostname.value()?;
+        let full = match self.domain.value() {
+            Some(domain) => format!("{label}.{domain}"),
+            None => label.clone(),
+        };
+        HostName::parse(&full).ok()
+    }
+
+    /// Says whether this identity is fit to be put into a certificate, or in words why not.
+    ///
+    /// # Errors
+    /// [`Improper`] for no name at all, `localhost`, `localdomain`, an address, an invalid name.
+    pub fn proper(&self) -> Result<HostName, Improper> {
+        if let Finding::Unknown { unknown } = &self.hostname {
+            return Err(Improper(unknown.clone()));
+        }
+        let Some(fqdn) = self.fqdn() else {
+            return Err(Improper("the name and its domain together are no valid host name".into()));
+        };
+        fqdn.proper()?;
+        Ok(fqdn)
+    }
+
+    /// The facets as they go into the ledger: what is unknown now keeps what `before` says.
+    pub fn to_record(&self, before: Option<&Record>) -> Record {
+        let empty = Record::default();
+        let before = before.unwrap_or(&empty);
+        Record {
+            hostname: self.hostname.value().or(before.hostname.as_ref()).cloned(),
+            domain: self.domain.value().or(before.domain.as_ref()).cloned(),
+            addresses: self.addresses.value().or(before.addresses.as_ref()).cloned(),
+            machine_id: self.machine_id.value().or(before.machine_id.as_ref()).cloned(),
+            seed: self.seed.value().or(before.seed.as_ref()).cloned(),
+        }
+    }
+
+    /// This identity with its unknown facets filled from a record: a resolver that is silent
+    /// while a certificate is made must not take the domain out of it.
+    pub fn filled_from(&self, record: &Record) -> Self {
+        fn fill<T: Clone>(finding: &Finding<T>, recorded: Option<&T>) -> Finding<T> {
+            match (finding, recorded) {
+                (Finding::Unknown { .. }, Some(value)) => Finding::known(value.clone(), "the ledger"),
+                _ => finding.clone(),
+            }
+        }
+        Self {
+            hostname: fill(&self.hostname, record.hostname.as_ref()),
+            domain: fill(&self.domain, record.domain.as_ref()),
+            addresses: fill(&self.addresses, record.addresses.as_ref()),
+            machine_id: fill(&self.machine_id, record.machine_id.as_ref()),
+            seed: fill(&self.seed, record.seed.as_ref()),
+        }
+    }
+
+    /// The watched facets in which this identity differs from a recorded one.
+    pub fn drift_from(&self, record: &Record, watched: &BTreeSet<Facet>) -> Drift {
+        let now = self.to_record(None).shown();
+        let was = record.shown();
+        Drift(
+            watched
+                .iter()
+                .filter_map(|facet| match (was.get(facet), now.get(facet)) {
+                    (Some(was), Some(now)) if was != now => {
+                        Some((*facet, Change { was: was.clone(), now: now.clone() }))
+                    }
+                    _ => None,
+                })
+                .collect(),
+        )
+    }
+}
+
+/// Why an identity may not go into a certificate, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[error("{0}")]
+#[serde(transparent)]
+pub struct Improper(pub String);
+
+/// The facets that were known when something was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Record {
+    /// First label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Rest of the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Addresses of global scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<BTreeSet<IpAddr>>,
+    /// Digest of the machine-id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_id: Option<Fingerprint>,
+    /// Digest of the subject fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<Fingerprint>,
+}
+
+impl Record {
+    /// The names this identity went by: the full one and the short one.
+    pub fn names(&self) -> BTreeSet<String> {
+        let Some(label) = &self.hostname else { return BTreeSet::new() };
+        let mut names = BTreeSet::from([label.clone()]);
+        if let Some(domain) = &self.domain {
+            names.insert(format!("{label}.{domain}"));
+        }
+        names
+    }
+
+    fn shown(&self) -> BTreeMap<Facet, String> {
+        let addresses = self
+            .addresses
+            .as_ref()
+            .map(|set| if set.is_empty() { "none".to_owned() } else { join(set.iter(), ", ") });
+        [
+            (Facet::Hostname, self.hostname.clone()),
+            (Facet::Domain, self.domain.clone()),
+            (Facet::Addresses, addresses),
+            (Facet::MachineId, self.machine_id.as_ref().map(ToString::to_string)),
+            (Facet::Seed, self.seed.as_ref().map(ToString::to_string)),
+        ]
+        .into_iter()
+        .filter_map(|(facet, value)| Some((facet, value?)))
+        .collect()
+    }
+}
+
+/// The watched facets in which two identities differ; empty when they agree.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Drift(BTreeMap<Facet, Change>);
+
+/// One facet before and after, as shown to people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The recorded value.
+    pub was: String,
+    /// The present value.
+    pub now: String,
+}
+
+impl Drift {
+    /// Says whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let changes =
+            self.0.iter().map(|(facet, change)| format!("{facet} was {}, is {}", change.was, change.now));
+        f.write_str(&join(changes, "; "))
+    }
+}
+
+fn join<T: fmt::Display>(items: impl Iterator<Item = T>, separator: &str) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(separator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(hostname: Option<&str>, domain: Option<&str>) -> Identity {
+        let finding = |value: Option<&str>| match value {
+            Some(value) => Finding::known(value.to_owned(), "test"),
+            None => Finding::unknown("no source answered"),
+        };
+        Identity {
+            hostname: finding(hostname),
+            domain: finding(domain),
+            addresses: Finding::unknown("not live"),
+            machine_id: Finding::unknown("absent"),
+            seed: Finding::known(Fingerprint::of("seed", ""), "no file"),
+        }
+    }
+
+    #[test]
+    fn proper() {
+        let cases = [
+            ("full name", Some("mail"), Some("example.com"), Ok("mail.example.com")),
+            ("short name", Some("mail"), None, Ok("mail")),
+            ("localhost", Some("localhost"), None, Err("localhost")),
+            ("the packaging default", Some("localhost"), Some("localdomain"), Err("localhost")),
+            ("localhost in a real domain", Some("localhost"), Some("example.com"), Err("localhost")),
+            ("localdomain", Some("mail"), Some("localdomain"), Err("localdomain")),
+            ("an address", Some("192"), Some("0.2.1"), Err("address")),
+            ("no name", None, Some("example.com"), Err("no source")),
+        ];
+        for (case, hostname, domain, expected) in cases {
+            let found = identity(hostname, domain).proper();
+            match expected {
+                Ok(name) => assert_eq!(found.as_ref().map(HostName::as_str), Ok(name), "{case}"),
+                Err(word) => {
+                    let reason = found.expect_err(case).0;
+                    assert!(reason.contains(word), "{case}: {reason}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_is_not_changed() {
+        let record = identity(Some("mail"), Some("example.com")).to_record(None);
+        let watched = BTreeSet::from(Facet::ALL);
+        let cases = [
+            ("the same", Some("mail"), Some("example.com"), ""),
+            ("resolver silent", Some("mail"), None, ""),
+            ("nothing answers", None, None, ""),
+            ("renamed", Some("www"), Some("example.com"), "hostname was mail, is www"),
+            ("moved domain", Some("mail"), Some("example.org"), "domain was example.com, is example.org"),
+        ];
+        for (case, hostname, domain, expected) in cases {
+            let drift = identity(hostname, domain).drift_from(&record, &watched);
+            assert_eq!(drift.to_string(), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_silent_resolver_takes_nothing_out_of_the_record() {
+        let full = identity(Some("mail"), Some("example.com")).to_record(None);
+        let silent = identity(Some("mail"), None);
+        assert_eq!(silent.to_record(Some(&full)), full);
+        assert_eq!(silent.filled_from(&full).fqdn().unwrap().as_str(), "mail.example.com");
+    }
+
+    #[test]
+    fn facets_that_are_not_watched_make_no_drift() {
+        let record = identity(Some("mail"), Some("example.com")).to_record(None);
+        let drift =
+            identity(Some("www"), Some("example.com")).drift_from(&record, &BTreeSet::from([Facet::Seed]));
+        assert!(drift.is_empty());
+    }
+}

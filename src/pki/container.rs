@@ -1,0 +1,164 @@
+//! The shapes in which keys and certificates lie in a PEM file, and how to tell an existing
+//! file's shape so that the new one keeps it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::key::{PrivateKey, Secret};
+
+/// The ASN.1 wrapping of a private key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Container {
+    /// `BEGIN PRIVATE KEY` (RFC 5958).
+    #[default]
+    Pkcs8,
+    /// `BEGIN RSA PRIVATE KEY` (RFC 8017) or `BEGIN EC PRIVATE KEY` (RFC 5915): what some old
+    /// programs look for.
+    Traditional,
+}
+
+/// One thing that a file can hold; a file's parts have an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// The private key.
+    Key,
+    /// The certificate itself.
+    Certificate,
+    /// The certificates that issued it, nearest first; nothing for a self-signed one.
+    Chain,
+    /// Diffie-Hellman parameters.
+    Dh,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "key",
+            Self::Certificate => "certificate",
+            Self::Chain => "chain",
+            Self::Dh => "dh",
+        })
+    }
+}
+
+/// What was found in a PEM text.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Parts in the order in which they stand; certificates after the first are the chain.
+    pub parts: Vec<Part>,
+    /// DER of the certificates, in order.
+    pub certificates: Vec<Vec<u8>>,
+    /// The key, and how it was wrapped.
+    pub key: Option<(Result<PrivateKey, super::key::KeyError>, Container)>,
+}
+
+/// Reads a PEM text with anything around its blocks.
+///
+/// Text without a single block is empty contents, not an error: the caller knows what it expected.
+pub fn read(text: &[u8]) -> Contents {
+    let mut contents = Contents::default();
+    for block in pem::parse_many(text).unwrap_or_default() {
+        let part = match block.tag() {
+            "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
+                let first = contents.certificates.is_empty();
+                contents.certificates.push(block.contents().to_vec());
+                if first { Part::Certificate } else { Part::Chain }
+            }
+            "DH PARAMETERS" | "X9.42 DH PARAMETERS" => Part::Dh,
+            label if label.ends_with("PRIVATE KEY") => {
+                let container = match label {
+                    "RSA PRIVATE KEY" | "EC PRIVATE KEY" => Container::Traditional,
+                    _ => Container::Pkcs8,
+                };
+                if contents.key.is_none() {
+                    contents.key = Some((PrivateKey::from_der(label, block.contents()), container));
+                }
+                Part::Key
+            }
+            _ => continue,
+        };
+        if !contents.parts.contains(&part) {
+            contents.parts.push(part);
+        }
+    }
+    contents
+}
+
+/// Writes a file's parts in their order.
+pub fn write(parts: &[Part], key: &Secret, certificate: &str, chain: &str) -> Secret {
+    let text: String = parts
+        .iter()
+        .map(|part| match part {
+            Part::Key => key.reveal(),
+            Part::Certificate => certificate,
+            Part::Chain => chain,
+            Part::Dh => FFDHE3072,
+        })
+        .collect();
+    Secret::new(text)
+}
+
+/// The group ffdhe3072 of RFC 7919 appendix A.2, as PKCS#3 parameters: a group that is published
+/// and checked costs nothing and cannot be weak, unlike one generated on the spot.
+pub const FFDHE3072: &str = "\
+-----BEGIN DH PARAMETERS-----\n\
+MIIBiAKCAYEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz\n\
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a\n\
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7\n\
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi\n\
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD\n\
+ssbzSibBsu/6iGtCOGEfz9zeNVs7ZRkDW7w09N75nAI4YbRvydbmyQd62R0mkff3\n\
+7lmMsPrBhtkcrv4TCYUTknC0EwyTvEN5RPT9RFLi103TZPLiHnH1S/9croKrnJ32\n\
+nuhtK8UiNjoNq8Uhl5sN6todv5pC1cRITgq80Gv6U93vPBsg7j/VnXwl5B0rZsYu\n\
+N///////////AgEC\n\
+-----END DH PARAMETERS-----\n\
+";
+
+#[cfg(test)]
+mod tests {
+    use super::super::Algorithm;
+    use super::*;
+
+    #[test]
+    fn shapes() {
+        let key = PrivateKey::generate(Algorithm::P256).unwrap();
+        let pkcs8 = key.to_pem(Container::Pkcs8).unwrap();
+        let sec1 = key.to_pem(Container::Traditional).unwrap();
+        let certificate = pem::encode(&pem::Pem::new("CERTIFICATE", b"x".to_vec())).replace('\r', "");
+        let cases: [(&str, String, Vec<Part>, Option<Container>); 6] = [
+            (
+                "key first",
+                format!("{}{certificate}", pkcs8.reveal()),
+                vec![Part::Key, Part::Certificate],
+                Some(Container::Pkcs8),
+            ),
+            (
+                "certificate first",
+                format!("{certificate}{}", sec1.reveal()),
+                vec![Part::Certificate, Part::Key],
+                Some(Container::Traditional),
+            ),
+            ("with chain", format!("{certificate}{certificate}"), vec![Part::Certificate, Part::Chain], None),
+            ("with parameters", format!("{certificate}{FFDHE3072}"), vec![Part::Certificate, Part::Dh], None),
+            ("text around", format!("subject=/CN=x\n{certificate}\nend\n"), vec![Part::Certificate], None),
+            ("nothing", "hello\n".into(), vec![], None),
+        ];
+        for (case, text, parts, container) in cases {
+            let contents = read(text.as_bytes());
+            assert_eq!(contents.parts, parts, "{case}");
+            assert_eq!(contents.key.map(|(_, container)| container), container, "{case}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let key = PrivateKey::generate(Algorithm::P256).unwrap().to_pem(Container::Pkcs8).unwrap();
+        let certificate = pem::encode(&pem::Pem::new("CERTIFICATE", b"x".to_vec()));
+        let parts = [Part::Key, Part::Certificate, Part::Dh];
+        let text = write(&parts, &key, &certificate, "");
+        assert_eq!(read(text.reveal().as_bytes()).parts, parts);
+    }
+}

@@ -1,0 +1,240 @@
+//! What a certificate says: names, validity, serial, whether it signed itself, whose key it carries.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use p256::ecdsa::signature::Verifier;
+use rsa::pkcs1::DecodeRsaPublicKey;
+use serde::Serialize;
+use sha1::Digest;
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
+
+use super::key::public_digest;
+use super::serial::Serial;
+
+/// The parts of a certificate on which decisions rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Certificate {
+    /// Attributes of the subject in their order, by short name where there is one: `("CN", "…")`.
+    pub subject: Vec<(String, String)>,
+    /// Attributes of the issuer.
+    pub issuer: Vec<(String, String)>,
+    /// DNS names of the SAN, in lower case.
+    pub dns_names: BTreeSet<String>,
+    /// Addresses of the SAN.
+    pub addresses: BTreeSet<IpAddr>,
+    /// The serial; nothing when it has more than 159 bits.
+    pub serial: Option<Serial>,
+    /// Start of validity.
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_before: OffsetDateTime,
+    /// End of validity.
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_after: OffsetDateTime,
+    /// Issuer and subject are the same and the signature verifies with its own key. A signature
+    /// algorithm that is not known here counts by the names alone.
+    pub self_signed: bool,
+    /// See [`public_digest`].
+    #[serde(skip)]
+    pub public_digest: [u8; 32],
+    /// The file name without suffix under which OpenSSL's `CApath` looks for this subject.
+    pub subject_hash: String,
+}
+
+impl Certificate {
+    /// Reads DER.
+    ///
+    /// # Errors
+    /// In words, when it is no certificate (RFC 5280 section 4.1).
+    pub fn from_der(der: &[u8]) -> Result<Self, String> {
+        let (_, certificate) =
+            X509Certificate::from_der(der).map_err(|error| format!("not a certificate: {error}"))?;
+        let mut dns_names = BTreeSet::new();
+        let mut addresses = BTreeSet::new();
+        if let Ok(Some(san)) = certificate.subject_alternative_name() {
+            for name in &san.value.general_names {
+                match name {
+                    GeneralName::DNSName(name) => {
+                        dns_names.insert(name.to_ascii_lowercase());
+                    }
+                    GeneralName::IPAddress(octets) => addresses.extend(address(octets)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(Self {
+            subject: attributes(certificate.subject()),
+            issuer: attributes(certificate.issuer()),
+            dns_names,
+            addresses,
+            serial: Serial::from_octets(certificate.raw_serial()),
+            not_before: certificate.validity().not_before.to_datetime(),
+            not_after: certificate.validity().not_after.to_datetime(),
+            self_signed: is_self_signed(&certificate),
+            public_digest: public_digest(&certificate.public_key().subject_public_key.data),
+            subject_hash: subject_hash(certificate.subject()),
+        })
+    }
+
+    /// The common name of the subject.
+    pub fn common_name(&self) -> Option<&str> {
+        self.attribute("CN")
+    }
+
+    /// The first attribute of the subject with this short name.
+    pub fn attribute(&self, short: &str) -> Option<&str> {
+        self.subject.iter().find(|(name, _)| name == short).map(|(_, value)| value.as_str())
+    }
+
+    /// Every host name it goes by: the SAN's, and the common name, which older clients read.
+    pub fn names(&self) -> BTreeSet<String> {
+        self.dns_names.iter().cloned().chain(self.common_name().map(str::to_ascii_lowercase)).collect()
+    }
+
+    /// Says whether a client of today takes it for `name`: by the SAN alone (RFC 9525 section 6).
+    pub fn covers(&self, name: &str) -> bool {
+        self.dns_names.iter().any(|pattern| match pattern.strip_prefix("*.") {
+            Some(parent) => name.split_once('.').is_some_and(|(_, domain)| domain == parent),
+            None => pattern == name,
+        })
+    }
+
+    /// The subject in one line, as `openssl x509 -subject` writes it.
+    pub fn subject_line(&self) -> String {
+        line(&self.subject)
+    }
+
+    /// The issuer in one line.
+    pub fn issuer_line(&self) -> String {
+        line(&self.issuer)
+    }
+}
+
+fn line(attributes: &[(String, String)]) -> String {
+    attributes.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
+}
+
+fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
+    name.iter_attributes()
+        .map(|attribute| {
+            let oid = attribute.attr_type().to_id_string();
+            let short =
+                SHORT_NAMES.iter().find(|(id, _)| *id == oid).map_or(oid.as_str(), |(_, short)| short);
+            let value = attribute
+                .as_str()
+                .map_or_else(|_| String::from_utf8_lossy(attribute.as_slice()).into_owned(), str::to_owned);
+            // Control characters in a foreign subject must not reach a terminal.
+            (short.to_owned(), value.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect())
+        })
+        .collect()
+}
+
+/// RFC 4519 and RFC 2985 names of the attributes in use.
+const SHORT_NAMES: [(&str, &str); 8] = [
+    ("2.5.4.3", "CN"),
+    ("2.5.4.6", "C"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("1.2.840.113549.1.9.1", "emailAddress"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
+];
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    <[u8; 4]>::try_from(octets)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
+        .ok()
+}
+
+fn is_self_signed(certificate: &X509Certificate<'_>) -> bool {
+    if certificate.subject().as_raw() != certificate.issuer().as_raw() {
+        return false;
+    }
+    let signed = certificate.tbs_certificate.as_ref();
+    let signature: &[u8] = &certificate.signature_value.data;
+    let key: &[u8] = &certificate.public_key().subject_public_key.data;
+    match certificate.signature_algorithm.algorithm.to_id_string().as_str() {
+        "1.2.840.10045.4.3.2" => ecdsa_p256(key, signed, signature),
+        "1.2.840.10045.4.3.3" => ecdsa_p384(key, signed, signature),
+        "1.2.840.113549.1.1.5" => rsa_pkcs1::<sha1::Sha1>(key, signed, signature),
+        "1.2.840.113549.1.1.11" => rsa_pkcs1::<sha2::Sha256>(key, signed, signature),
+        "1.2.840.113549.1.1.12" => rsa_pkcs1::<sha2::Sha384>(key, signed, signature),
+        "1.2.840.113549.1.1.13" => rsa_pkcs1::<sha2::Sha512>(key, signed, signature),
+        _ => true,
+    }
+}
+
+fn ecdsa_p256(key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
+    let Ok(verifier) = p256::ecdsa::VerifyingKey::from_sec1_bytes(key) else { return true };
+    p256::ecdsa::DerSignature::try_from(signature).is_ok_and(|s| verifier.verify(signed, &s).is_ok())
+}
+
+fn ecdsa_p384(key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
+    let Ok(verifier) = p384::ecdsa::VerifyingKey::from_sec1_bytes(key) else { return true };
+    p384::ecdsa::DerSignature::try_from(signature).is_ok_and(|s| verifier.verify(signed, &s).is_ok())
+}
+
+fn rsa_pkcs1<D: sha2::Digest + rsa::pkcs8::AssociatedOid>(
+    key: &[u8],
+    signed: &[u8],
+    signature: &[u8],
+) -> bool {
+    let Ok(key) = rsa::RsaPublicKey::from_pkcs1_der(key) else { return true };
+    let verifier = rsa::pkcs1v15::VerifyingKey::<D>::new(key);
+    rsa::pkcs1v15::Signature::try_from(signature).is_ok_and(|s| verifier.verify(signed, &s).is_ok())
+}
+
+/// OpenSSL's `X509_NAME_hash`: SHA-1 over the canonical subject, its first four octets as a
+/// little-endian number. Canonical means: every text value as UTF-8 in lower case with blanks
+/// trimmed and runs of them made one, and no outer SEQUENCE.
+fn subject_hash(name: &X509Name<'_>) -> String {
+    let mut canonical = Vec::new();
+    for rdn in name.iter_rdn() {
+        let attributes: Vec<u8> = rdn
+            .iter()
+            .flat_map(|attribute| {
+                let value = match attribute.as_str() {
+                    Ok(text) => tlv(UTF8_STRING, canonical_text(text).as_bytes()),
+                    Err(_) => tlv(
+                        attribute.attr_value().tag().0.try_into().unwrap_or(UTF8_STRING),
+                        attribute.as_slice(),
+                    ),
+                };
+                let oid = tlv(OBJECT_IDENTIFIER, attribute.attr_type().as_bytes());
+                tlv(SEQUENCE, &[oid, value].concat())
+            })
+            .collect();
+        canonical.extend(tlv(SET, &attributes));
+    }
+    let digest = sha1::Sha1::digest(&canonical);
+    let octets: [u8; 4] = std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default());
+    format!("{:08x}", u32::from_le_bytes(octets))
+}
+
+fn canonical_text(text: &str) -> String {
+    text.split_ascii_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase()
+}
+
+// Universal tags of X.690 section 8.
+const OBJECT_IDENTIFIER: u8 = 0x06;
+const UTF8_STRING: u8 = 0x0c;
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+
+fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let significant: Vec<u8> = length.into_iter().skip_while(|octet| *octet == 0).collect();
+    let mut out = vec![tag];
+    match content.len() {
+        short @ 0..=0x7f => out.push(u8::try_from(short).unwrap_or_default()),
+        _ => {
+            out.push(0x80 | u8::try_from(significant.len()).unwrap_or_default());
+            out.extend(significant);
+        }
+    }
+    out.extend(content);
+    out
+}

@@ -1,0 +1,50 @@
+//! Keys and certificates: which kinds there are, how they are made, read and numbered.
+
+pub mod container;
+pub mod inspect;
+pub mod issue;
+pub mod key;
+pub mod serial;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The kinds of key that this program makes; the numbers are bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// ECDSA on NIST P-256: small, fast, understood everywhere.
+    #[default]
+    P256,
+    /// ECDSA on NIST P-384.
+    P384,
+    /// RSA of 2048 bits, for clients that know no elliptic curves.
+    Rsa2048,
+    /// RSA of 3072 bits.
+    Rsa3072,
+    /// RSA of 4096 bits.
+    Rsa4096,
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::P256 => "p256",
+            Self::P384 => "p384",
+            Self::Rsa2048 => "rsa2048",
+            Self::Rsa3072 => "rsa3072",
+            Self::Rsa4096 => "rsa4096",
+        })
+    }
+}
+
+/// What a certificate may be used for in TLS (RFC 5280 section 4.2.1.12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Usage {
+    /// Being connected to: `serverAuth`.
+    Server,
+    /// Connecting out: `clientAuth`.
+    Client,
+}

@@ -1,0 +1,111 @@
+//! Other programs, run without a shell: arguments as given, a clean environment, a deadline,
+//! output kept short.
+
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::clock;
+
+/// Octets of a program's output that are kept for a message.
+const KEPT: u64 = 4096;
+
+/// Runs a program to its end and returns the last words it printed when it fails.
+///
+/// # Errors
+/// In words: not startable, failed with a status, or still running at the deadline (it is then
+/// killed with all its children).
+#[expect(clippy::disallowed_methods, reason = "this is the door to other programs")]
+pub fn run(arguments: &[String], deadline: Duration) -> Result<(), String> {
+    let (program, rest) = arguments.split_first().ok_or("no program is named")?;
+    let (mut reader, writer) = std::io::pipe().map_err(|error| format!("{program}: {error}"))?;
+    let errors = writer.try_clone().map_err(|error| format!("{program}: {error}"))?;
+    let mut command = Command::new(program);
+    command
+        .args(rest)
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C.UTF-8")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(errors)
+        .process_group(0);
+    let mut child = command.spawn().map_err(|error| format!("{program} cannot be started: {error}"))?;
+    // The writing ends live on in `command`; without this the reader would never see the end.
+    drop(command);
+    let collector = std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        let _ = reader.by_ref().take(KEPT).read_to_end(&mut kept);
+        let _ = std::io::copy(&mut reader, &mut std::io::sink());
+        kept
+    });
+    let started = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if started.elapsed() < deadline => clock::pause(Duration::from_millis(5)),
+            Ok(None) => {
+                let group =
+                    i32::try_from(child.id()).map(Pid::from_raw).map_err(|error| error.to_string())?;
+                let _ = killpg(group, Signal::SIGKILL);
+                let _ = child.wait();
+                return Err(format!(
+                    "{program} was still running after {} s and was killed",
+                    deadline.as_secs()
+                ));
+            }
+            Err(error) => return Err(format!("{program}: {error}")),
+        }
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let said = collector.join().unwrap_or_default();
+    Err(format!("{program} failed ({status}){}", last_words(&said)))
+}
+
+/// The last lines of an output as one line for a message.
+fn last_words(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let tail = lines.len().saturating_sub(3);
+    match lines.get(tail..) {
+        Some(last) if !last.is_empty() => format!(": {}", last.join("; ")),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, deadline: Duration) -> Result<(), String> {
+        run(&["/bin/sh".into(), "-c".into(), script.into()], deadline)
+    }
+
+    #[test]
+    fn outcomes() {
+        let long = Duration::from_secs(10);
+        assert_eq!(sh("true", long), Ok(()));
+        let failed = sh("echo first; echo 'line 7: no such file' >&2; exit 3", long).unwrap_err();
+        assert!(failed.contains("status: 3") && failed.ends_with("first; line 7: no such file"), "{failed}");
+        assert!(run(&["/nonexistent/program".into()], long).unwrap_err().contains("cannot be started"));
+        assert!(run(&[], long).is_err());
+    }
+
+    #[test]
+    fn nothing_runs_past_its_deadline() {
+        let killed = sh("sleep 60 & sleep 60", Duration::from_millis(50)).unwrap_err();
+        assert!(killed.contains("was killed"), "{killed}");
+    }
+
+    #[test]
+    fn a_flood_of_output_neither_blocks_nor_fills_memory() {
+        assert_eq!(sh("head -c 300000 /dev/zero", Duration::from_secs(10)), Ok(()));
+    }
+}

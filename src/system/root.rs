@@ -1,0 +1,758 @@
+//! Files beneath a directory that stands for `/`: the one place that reads and changes files.
+//!
+//! Symbolic links are resolved inside the root and never out of it: reading goes through
+//! `openat2(2)` with `RESOLVE_IN_ROOT`; changing works on a path whose links have been resolved
+//! here, opened again with `RESOLVE_NO_SYMLINKS`, so that nobody can slip a link in between.
+//!
+//! Every change passes one counter. In tests the power can be cut before any of them.
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the door to files")]
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, fchown, linkat, symlinkat, unlinkat};
+use xattr::FileExt as _;
+
+/// More than any certificate, configuration or ledger has; what is larger is not read.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+/// Links followed in one path, as the kernel does.
+const MAX_LINKS: usize = 40;
+
+/// What happened to which file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub struct PathError {
+    /// The path as seen from inside the root.
+    pub path: PathBuf,
+    /// What the system, or a check here, said.
+    pub source: io::Error,
+}
+
+impl PathError {
+    fn new(path: &Path, source: impl Into<io::Error>) -> Self {
+        Self { path: path.to_owned(), source: source.into() }
+    }
+
+    /// A refusal by this program, in words.
+    pub fn refused(path: &Path, reason: impl Into<String>) -> Self {
+        Self::new(path, io::Error::other(reason.into()))
+    }
+
+    /// Says whether the file simply is not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    }
+
+    /// Says whether this user may not.
+    pub fn is_denied(&self) -> bool {
+        self.source.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
+/// Owner, mode and extended attributes of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes {
+    /// Number of the owner.
+    pub user: u32,
+    /// Number of the group.
+    pub group: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// ACLs, SELinux label, `user.*`: copied as they are.
+    pub extended: Vec<(OsString, Vec<u8>)>,
+}
+
+/// What a path without its last link is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Link,
+    /// A directory.
+    Directory,
+    /// A socket, a device, a pipe.
+    Other,
+}
+
+/// What `lstat` tells that decisions need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Which kind of file.
+    pub kind: Kind,
+    /// Number of the owner.
+    pub user: u32,
+    /// Number of the group.
+    pub group: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// A directory that stands for `/`.
+#[derive(Debug)]
+pub struct Root {
+    directory: PathBuf,
+    handle: OwnedFd,
+    live: bool,
+    #[cfg(test)]
+    power: power::Power,
+}
+
+impl Root {
+    /// Opens a root; `/` is the running system's, everything else is offline.
+    ///
+    /// # Errors
+    /// [`PathError`] when there is no such directory.
+    pub fn open(directory: &Path) -> Result<Self, PathError> {
+        let failed = |error: io::Error| PathError::new(directory, error);
+        let directory = directory.canonicalize().map_err(failed)?;
+        let handle = File::open(&directory).map_err(failed)?;
+        if !handle.metadata().map_err(failed)?.is_dir() {
+            return Err(PathError::refused(&directory, "not a directory"));
+        }
+        Ok(Self {
+            live: directory == Path::new("/"),
+            directory,
+            handle: handle.into(),
+            #[cfg(test)]
+            power: power::Power::default(),
+        })
+    }
+
+    /// Says whether this is the running system's own root.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Where the root lies, as the caller's system sees it.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    // ---- reading -------------------------------------------------------------------------------
+
+    /// Reads a regular file of at most 16 MiB, without touching its access time where allowed.
+    ///
+    /// # Errors
+    /// [`PathError`]; a device, a pipe or a directory is refused.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, PathError> {
+        let mut content = Vec::new();
+        self.open_file(path)?
+            .take(MAX_FILE + 1)
+            .read_to_end(&mut content)
+            .map_err(|error| PathError::new(path, error))?;
+        if content.len() as u64 > MAX_FILE {
+            return Err(PathError::refused(path, "larger than 16 MiB"));
+        }
+        Ok(content)
+    }
+
+    /// Reads a file that may be absent.
+    ///
+    /// # Errors
+    /// As [`Root::read`], but not for a missing file.
+    pub fn read_optional(&self, path: &Path) -> Result<Option<Vec<u8>>, PathError> {
+        match self.read(path) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a text that may be absent; octets that are no UTF-8 are replaced.
+    ///
+    /// # Errors
+    /// As [`Root::read_optional`].
+    pub fn text(&self, path: &Path) -> Result<Option<String>, PathError> {
+        Ok(self.read_optional(path)?.map(|content| match String::from_utf8(content) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        }))
+    }
+
+    /// Owner, mode and extended attributes of a file, links followed.
+    ///
+    /// # Errors
+    /// [`PathError`] when the file cannot be opened or its attributes not be read.
+    pub fn attributes(&self, path: &Path) -> Result<Attributes, PathError> {
+        let failed = |error: io::Error| PathError::new(path, error);
+        let file = self.open_file(path)?;
+        let meta = file.metadata().map_err(failed)?;
+        let names = match file.list_xattr() {
+            Ok(names) => names.collect(),
+            // A file system without extended attributes has none to keep.
+            Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Vec::new(),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut extended = Vec::new();
+        for name in names {
+            // Signatures and measures of the old content, or granted by the kernel anew.
+            if [OsStr::new("security.ima"), OsStr::new("security.evm"), OsStr::new("security.capability")]
+                .contains(&name.as_os_str())
+            {
+                continue;
+            }
+            if let Some(value) = file.get_xattr(&name).map_err(failed)? {
+                extended.push((name, value));
+            }
+        }
+        Ok(Attributes { user: meta.uid(), group: meta.gid(), mode: meta.mode() & 0o7777, extended })
+    }
+
+    /// What lies at a path, its last link not followed; nothing when nothing is there.
+    ///
+    /// # Errors
+    /// [`PathError`] when the directories above cannot be searched.
+    pub fn status(&self, path: &Path) -> Result<Option<Status>, PathError> {
+        let (parent, name) = split(path)?;
+        let parent = match self.resolve(parent).and_then(|parent| self.open_directory(&parent, OFlag::O_PATH))
+        {
+            Ok(parent) => parent,
+            Err(error) if error.is_missing() => return Ok(None),
+            Err(error) => return Err(PathError::new(path, error.source)),
+        };
+        match fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Status {
+                kind: match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
+                    SFlag::S_IFREG => Kind::File,
+                    SFlag::S_IFLNK => Kind::Link,
+                    SFlag::S_IFDIR => Kind::Directory,
+                    _ => Kind::Other,
+                },
+                user: stat.st_uid,
+                group: stat.st_gid,
+                mode: stat.st_mode & 0o7777,
+            })),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(error) => Err(PathError::new(path, error)),
+        }
+    }
+
+    /// The target of a symbolic link as it is written; nothing when there is no link.
+    ///
+    /// # Errors
+    /// [`PathError`] when the directories above cannot be searched.
+    pub fn link_target(&self, path: &Path) -> Result<Option<PathBuf>, PathError> {
+        let (parent, name) = split(path)?;
+        let parent = self.resolve(parent)?;
+        match self.read_link(&parent.join(name)) {
+            Ok(target) => Ok(target),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names in a directory, sorted; none when there is no such directory.
+    ///
+    /// # Errors
+    /// [`PathError`] when it may not be read.
+    pub fn names(&self, path: &Path) -> Result<Vec<OsString>, PathError> {
+        let opened =
+            self.quiet_open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY, ResolveFlag::RESOLVE_IN_ROOT);
+        let handle = match opened {
+            Ok(handle) => handle,
+            Err(error) if error.is_missing() => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut directory = nix::dir::Dir::from_fd(handle).map_err(|error| PathError::new(path, error))?;
+        let mut names = Vec::new();
+        for entry in directory.iter() {
+            let entry = entry.map_err(|error| PathError::new(path, error))?;
+            let name = std::os::unix::ffi::OsStrExt::from_bytes(entry.file_name().to_bytes());
+            let name: &OsStr = name;
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The same path with every symbolic link in it followed inside the root; its last part need
+    /// not exist.
+    ///
+    /// # Errors
+    /// [`PathError`] for a loop, and for a link that climbs above an offline root.
+    pub fn resolve(&self, path: &Path) -> Result<PathBuf, PathError> {
+        let mut resolved = PathBuf::from("/");
+        let mut rest: VecDeque<OsString> = parts(path);
+        let mut links = 0;
+        while let Some(part) = rest.pop_front() {
+            if part == ".." {
+                if !resolved.pop() && !self.live {
+                    return Err(PathError::refused(path, "leads out of the root that is worked on"));
+                }
+                continue;
+            }
+            let next = resolved.join(&part);
+            let target = match self.read_link(&next) {
+                Ok(Some(target)) => target,
+                Ok(None) => {
+                    resolved = next;
+                    continue;
+                }
+                Err(error) if error.is_missing() => {
+                    resolved = next;
+                    continue;
+                }
+                Err(error) => return Err(PathError::new(path, error.source)),
+            };
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(PathError::new(path, Errno::ELOOP));
+            }
+            if target.is_absolute() {
+                resolved = PathBuf::from("/");
+            }
+            for part in parts(&target).into_iter().rev() {
+                rest.push_front(part);
+            }
+        }
+        Ok(resolved)
+    }
+
+    // ---- changing: every path here is already resolved -----------------------------------------
+
+    /// Creates a new file with its final owner and mode before the first octet is in it, and
+    /// flushes it to stable storage.
+    ///
+    /// # Errors
+    /// [`PathError`]; what exists already is never opened.
+    pub fn create(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Result<(), PathError> {
+        let (parent, name) = split(path)?;
+        let parent = self.open_directory(parent, OFlag::O_PATH)?;
+        self.change(path)?;
+        // Mode 0: whoever is not root cannot open it before it is what it shall be.
+        let how = OpenHow::new()
+            .flags(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
+            .mode(Mode::empty())
+            .resolve(ResolveFlag::RESOLVE_BENEATH);
+        let handle = openat2(&parent, name, how).map_err(|error| PathError::new(path, error))?;
+        let mut file = File::from(handle);
+        self.change(path)?;
+        give(&file, attributes).map_err(|error| PathError::new(path, error))?;
+        self.change(path)?;
+        file.write_all(content).and_then(|()| file.sync_all()).map_err(|error| PathError::new(path, error))
+    }
+
+    /// Gives a file a second name in the same directory.
+    ///
+    /// # Errors
+    /// [`PathError`]; an existing second name is not replaced.
+    pub fn link(&self, existing: &Path, second: &Path) -> Result<(), PathError> {
+        let (parent, name) = split(existing)?;
+        let (_, second_name) = split(second)?;
+        let parent = self.open_directory(parent, OFlag::O_PATH)?;
+        self.change(second)?;
+        linkat(&parent, name, &parent, second_name, AtFlags::empty())
+            .map_err(|error| PathError::new(second, error))
+    }
+
+    /// Makes a symbolic link.
+    ///
+    /// # Errors
+    /// [`PathError`]; what exists already is not replaced.
+    pub fn symlink(&self, path: &Path, target: &Path) -> Result<(), PathError> {
+        let (parent, name) = split(path)?;
+        let parent = self.open_directory(parent, OFlag::O_PATH)?;
+        self.change(path)?;
+        symlinkat(target, &parent, name).map_err(|error| PathError::new(path, error))
+    }
+
+    /// Renames within one directory, replacing what is there.
+    ///
+    /// # Errors
+    /// [`PathError`] names the new path.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<(), PathError> {
+        let (parent, name) = split(from)?;
+        let (_, to_name) = split(to)?;
+        let parent = self.open_directory(parent, OFlag::O_PATH)?;
+        self.change(to)?;
+        nix::fcntl::renameat(&parent, name, &parent, to_name).map_err(|error| PathError::new(to, error))
+    }
+
+    /// Removes a file or link; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn remove(&self, path: &Path) -> Result<(), PathError> {
+        self.unlink(path, UnlinkatFlags::NoRemoveDir)
+    }
+
+    /// Removes an empty directory; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn remove_directory(&self, path: &Path) -> Result<(), PathError> {
+        self.unlink(path, UnlinkatFlags::RemoveDir)
+    }
+
+    fn unlink(&self, path: &Path, flags: UnlinkatFlags) -> Result<(), PathError> {
+        let (parent, name) = split(path)?;
+        let parent = match self.open_directory(parent, OFlag::O_PATH) {
+            Ok(parent) => parent,
+            Err(error) if error.is_missing() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.change(path)?;
+        match unlinkat(&parent, name, flags) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(error) => Err(PathError::new(path, error)),
+        }
+    }
+
+    /// Makes a directory and those above it that are missing, each flushed into its parent.
+    ///
+    /// # Errors
+    /// [`PathError`]; an existing directory keeps its mode.
+    pub fn make_directory(&self, path: &Path, mode: u32) -> Result<(), PathError> {
+        if matches!(self.status(path)?, Some(Status { kind: Kind::Directory, .. })) {
+            return Ok(());
+        }
+        let (parent, name) = split(path)?;
+        if parent != Path::new("/") {
+            self.make_directory(parent, 0o755)?;
+        }
+        let resolved = self.resolve(parent)?;
+        let handle = self.open_directory(&resolved, OFlag::O_PATH)?;
+        self.change(path)?;
+        match mkdirat(&handle, name, Mode::from_bits_truncate(mode)) {
+            Ok(()) => self.sync(&resolved),
+            Err(Errno::EEXIST) => Ok(()),
+            Err(error) => Err(PathError::new(path, error)),
+        }
+    }
+
+    /// Flushes a directory's entries to stable storage: without this a rename may be lost.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn sync(&self, directory: &Path) -> Result<(), PathError> {
+        let handle = self.open_directory(directory, OFlag::O_RDONLY)?;
+        self.change(directory)?;
+        File::from(handle).sync_all().map_err(|error| PathError::new(directory, error))
+    }
+
+    /// Adds a line to a file of ours, made with mode 0600 when it is missing, and flushes it.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn append(&self, path: &Path, line: &str) -> Result<(), PathError> {
+        let (parent, name) = split(path)?;
+        let parent = self.open_directory(&self.resolve(parent)?, OFlag::O_PATH)?;
+        self.change(path)?;
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
+            .mode(Mode::S_IRUSR | Mode::S_IWUSR)
+            .resolve(ResolveFlag::RESOLVE_BENEATH);
+        let handle = openat2(&parent, name, how).map_err(|error| PathError::new(path, error))?;
+        let mut file = File::from(handle);
+        let written = end_of_line_is_missing(&file)
+            .and_then(|missing| {
+                file.write_all(format!("{}{line}\n", if missing { "\n" } else { "" }).as_bytes())
+            })
+            .and_then(|()| file.sync_all());
+        written.map_err(|error| PathError::new(path, error))
+    }
+
+    /// Takes the lock at a path; nothing when another run holds it. The file is opened, never
+    /// replaced: a replaced lock file would let two runs lock two files.
+    ///
+    /// # Errors
+    /// [`PathError`] when the file can neither be opened nor made.
+    pub fn lock(&self, path: &Path) -> Result<Option<Lock>, PathError> {
+        let (parent, name) = split(path)?;
+        self.make_directory(parent, 0o755)?;
+        let parent = self.open_directory(&self.resolve(parent)?, OFlag::O_PATH)?;
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
+            .mode(Mode::S_IRUSR | Mode::S_IWUSR)
+            .resolve(ResolveFlag::RESOLVE_BENEATH);
+        let handle = openat2(&parent, name, how).map_err(|error| PathError::new(path, error))?;
+        match Flock::lock(File::from(handle), FlockArg::LockExclusiveNonblock) {
+            Ok(held) => Ok(Some(Lock { _held: held })),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, error)) => Err(PathError::new(path, error)),
+        }
+    }
+
+    // ---- below: how ----------------------------------------------------------------------------
+
+    fn open_file(&self, path: &Path) -> Result<File, PathError> {
+        // Non-blocking, so that a pipe laid at the path cannot hang a run.
+        let handle = self.quiet_open(
+            path,
+            OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY,
+            ResolveFlag::RESOLVE_IN_ROOT,
+        )?;
+        let file = File::from(handle);
+        let meta = file.metadata().map_err(|error| PathError::new(path, error))?;
+        if !meta.is_file() {
+            return Err(PathError::refused(path, "not a regular file"));
+        }
+        Ok(file)
+    }
+
+    fn open_directory(&self, path: &Path, access: OFlag) -> Result<OwnedFd, PathError> {
+        let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+        let how = OpenHow::new().flags(access | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(resolve);
+        openat2(self.handle.as_fd(), &relative(path), how).map_err(|error| PathError::new(path, error))
+    }
+
+    /// Opens without touching the access time; only a file's owner and root may ask for that.
+    fn quiet_open(&self, path: &Path, flags: OFlag, resolve: ResolveFlag) -> Result<OwnedFd, PathError> {
+        let how = |flags| OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+        openat2(self.handle.as_fd(), &relative(path), how(flags | OFlag::O_NOATIME))
+            .or_else(|error| match error {
+                Errno::EPERM => openat2(self.handle.as_fd(), &relative(path), how(flags)),
+                other => Err(other),
+            })
+            .map_err(|error| PathError::new(path, error))
+    }
+
+    fn read_link(&self, path: &Path) -> Result<Option<PathBuf>, PathError> {
+        match nix::fcntl::readlinkat(self.handle.as_fd(), &relative(path)) {
+            Ok(target) => Ok(Some(target.into())),
+            Err(Errno::EINVAL) => Ok(None),
+            Err(error) => Err(PathError::new(path, error)),
+        }
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the tests' place to cut the power")]
+    fn change(&self, _path: &Path) -> Result<(), PathError> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn change(&self, path: &Path) -> Result<(), PathError> {
+        self.power.change().map_err(|error| PathError::new(path, error))
+    }
+}
+
+/// The right to change a root, held until dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _held: Flock<File>,
+}
+
+/// The user this program runs as, in effect.
+pub fn effective_user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Owner first, because a change of owner may clear bits; then ACL and label; the mode last,
+/// unless an ACL has already said it.
+fn give(file: &File, attributes: &Attributes) -> io::Result<()> {
+    let now = file.metadata()?;
+    let user = (now.uid() != attributes.user).then(|| nix::unistd::Uid::from_raw(attributes.user));
+    let group = (now.gid() != attributes.group).then(|| nix::unistd::Gid::from_raw(attributes.group));
+    if user.is_some() || group.is_some() {
+        fchown(file, user, group)?;
+    }
+    // What the directory's default ACL handed down was granted for other files than this one.
+    if file.get_xattr(ACL).unwrap_or_default().is_some() {
+        file.remove_xattr(ACL)?;
+    }
+    let mut by_acl = false;
+    for (name, value) in &attributes.extended {
+        if file.get_xattr(name).ok().flatten().as_ref() != Some(value) {
+            file.set_xattr(name, value)?;
+        }
+        by_acl |= name == ACL;
+    }
+    if !by_acl {
+        fchmod(file, Mode::from_bits_truncate(attributes.mode))?;
+    }
+    Ok(())
+}
+
+/// Where the kernel keeps a file's ACL (acl(5)).
+const ACL: &str = "system.posix_acl_access";
+
+/// A power cut may have left half a line; the next one must not be glued to it.
+fn end_of_line_is_missing(file: &File) -> io::Result<bool> {
+    let length = file.metadata()?.len();
+    let mut last = [0_u8; 1];
+    Ok(length > 0 && file.read_at(&mut last, length - 1)? == 1 && last != [b'\n'])
+}
+
+fn split(path: &Path) -> Result<(&Path, &OsStr), PathError> {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => Ok((parent, name)),
+        _ => Err(PathError::refused(path, "names no file")),
+    }
+}
+
+fn parts(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|component| match component {
+            Component::Normal(part) => Some(part.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+fn relative(path: &Path) -> PathBuf {
+    let inside = path.strip_prefix("/").unwrap_or(path);
+    if inside.as_os_str().is_empty() { PathBuf::from(".") } else { inside.to_owned() }
+}
+
+#[cfg(test)]
+pub mod power {
+    //! The power of a test machine: it can be cut before the n-th change; nothing changes after.
+
+    use std::io;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[derive(Debug)]
+    pub struct Power {
+        changes: AtomicUsize,
+        cut_at: AtomicUsize,
+    }
+
+    impl Default for Power {
+        fn default() -> Self {
+            Self { changes: AtomicUsize::new(0), cut_at: AtomicUsize::new(usize::MAX) }
+        }
+    }
+
+    impl Power {
+        pub fn change(&self) -> io::Result<()> {
+            if self.changes.fetch_add(1, Ordering::Relaxed) >= self.cut_at.load(Ordering::Relaxed) {
+                return Err(io::Error::other("the power is off"));
+            }
+            Ok(())
+        }
+    }
+
+    impl super::Root {
+        /// Lets `changes` more changes happen, and none after them.
+        pub fn cut_power_after(&self, changes: usize) {
+            self.power.changes.store(0, Ordering::Relaxed);
+            self.power.cut_at.store(changes, Ordering::Relaxed);
+        }
+
+        /// How many changes were tried since the last call above.
+        pub fn changes(&self) -> usize {
+            self.power.changes.load(Ordering::Relaxed)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn scratch() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        for sub in ["etc/ssl", "var/real"] {
+            std::fs::create_dir_all(dir.path().join(sub)).unwrap();
+        }
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    fn mine(mode: u32) -> Attributes {
+        Attributes {
+            user: effective_user(),
+            group: nix::unistd::getegid().as_raw(),
+            mode,
+            extended: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_root() {
+        let (dir, root) = scratch();
+        symlink("/var/real", dir.path().join("etc/absolute")).unwrap();
+        symlink("../var/real/file", dir.path().join("etc/relative")).unwrap();
+        symlink("../../../../etc/passwd", dir.path().join("etc/climbs")).unwrap();
+        symlink("loop", dir.path().join("etc/loop")).unwrap();
+        std::fs::write(dir.path().join("var/real/file"), "inside").unwrap();
+        let cases = [
+            ("plain", "/etc/ssl/x", Some("/etc/ssl/x")),
+            ("absolute link", "/etc/absolute/file", Some("/var/real/file")),
+            ("relative link", "/etc/relative", Some("/var/real/file")),
+            ("not there", "/no/such/thing", Some("/no/such/thing")),
+            ("out of the root", "/etc/climbs", None),
+            ("loop", "/etc/loop", None),
+        ];
+        for (case, path, expected) in cases {
+            let found = root.resolve(Path::new(path)).ok();
+            assert_eq!(found.as_deref(), expected.map(Path::new), "{case}");
+        }
+        assert_eq!(root.read(Path::new("/etc/absolute/file")).unwrap(), b"inside");
+        assert_eq!(root.read(Path::new("/etc/relative")).unwrap(), b"inside");
+        let outside = root.read(Path::new("/etc/climbs")).unwrap_err();
+        assert!(outside.is_missing(), "resolved inside the root, where there is no passwd: {outside}");
+    }
+
+    #[test]
+    fn a_file_has_its_mode_whatever_the_umask() {
+        let (dir, root) = scratch();
+        for mode in [0o400, 0o600, 0o640, 0o644] {
+            let path = PathBuf::from(format!("/etc/ssl/{mode:o}"));
+            root.create(&path, b"x", &mine(mode)).unwrap();
+            let meta = std::fs::metadata(dir.path().join(format!("etc/ssl/{mode:o}"))).unwrap();
+            assert_eq!(meta.permissions().mode() & 0o7777, mode);
+            assert_eq!(root.attributes(&path).unwrap(), mine(mode));
+        }
+    }
+
+    #[test]
+    fn nothing_is_created_through_a_link_or_over_a_file() {
+        let (dir, root) = scratch();
+        symlink("/var/real", dir.path().join("etc/link")).unwrap();
+        assert!(root.create(Path::new("/etc/link/new"), b"x", &mine(0o600)).is_err());
+        root.create(Path::new("/etc/ssl/one"), b"x", &mine(0o600)).unwrap();
+        assert!(root.create(Path::new("/etc/ssl/one"), b"y", &mine(0o600)).is_err());
+        assert_eq!(root.read(Path::new("/etc/ssl/one")).unwrap(), b"x");
+    }
+
+    #[test]
+    fn pipes_and_directories_are_not_read() {
+        let (dir, root) = scratch();
+        nix::unistd::mkfifo(&dir.path().join("etc/pipe"), Mode::S_IRWXU).unwrap();
+        assert!(root.read(Path::new("/etc/pipe")).is_err());
+        assert!(root.read(Path::new("/etc/ssl")).is_err());
+    }
+
+    #[test]
+    fn only_one_run_holds_the_lock() {
+        let (_dir, root) = scratch();
+        let path = Path::new("/run/reseed/lock");
+        let held = root.lock(path).unwrap();
+        assert!(held.is_some() && root.lock(path).unwrap().is_none());
+        drop(held);
+        assert!(root.lock(path).unwrap().is_some());
+    }
+
+    #[test]
+    fn half_a_line_stays_alone() {
+        let (dir, root) = scratch();
+        std::fs::write(dir.path().join("etc/log"), "one\nhal").unwrap();
+        root.append(Path::new("/etc/log"), "three").unwrap();
+        assert_eq!(root.read(Path::new("/etc/log")).unwrap(), b"one\nhal\nthree\n");
+    }
+
+    #[test]
+    fn after_the_cut_nothing_changes() {
+        let (_dir, root) = scratch();
+        root.cut_power_after(3);
+        root.create(Path::new("/etc/a"), b"x", &mine(0o600)).unwrap();
+        assert!(root.create(Path::new("/etc/b"), b"x", &mine(0o600)).is_err());
+        assert!(root.remove(Path::new("/etc/a")).is_err());
+        assert_eq!(root.read(Path::new("/etc/a")).unwrap(), b"x");
+    }
+}
