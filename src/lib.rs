@@ -1,5 +1,10 @@
+pub mod config;
 pub mod fault;
+pub mod hook;
 pub mod identity;
+pub mod ledger;
 pub mod pki;
 pub mod seed;
+pub mod service;
 pub mod system;
+pub mod transaction;

@@ -1,0 +1,255 @@
+//! The settings: `reseed.toml` with its fragments, texts in, values out.
+//!
+//! Every setting has a default, so a machine without a settings file is a configured machine. Each
+//! fragment is checked by itself, so that a fault has its own file and line; then the tables are
+//! laid over one another, later over earlier, key by key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::fault::Fault;
+use crate::hook::{HookName, Policy};
+use crate::pki::Algorithm;
+
+/// What the administrator can set.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Settings {
+    version: Version,
+    /// Which sources of identity count.
+    pub identity: Identity,
+    /// What certificates are like where their hook leaves it open.
+    pub certificates: Certificates,
+    /// What happens to services whose files stay stale.
+    pub gate: Gate,
+    /// What is kept of replaced files.
+    pub backups: Backups,
+    hook: BTreeMap<String, HookSettings>,
+}
+
+/// Which sources of identity count.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Identity {
+    /// Take the kernel's name where `/etc/hostname` gives none: DHCP or hostnamed set it.
+    pub transient_hostname: bool,
+    /// Ask the resolver for the domain where no file gives one.
+    pub domain_from_dns: bool,
+    /// Interfaces whose addresses do not count, as patterns.
+    pub ignore_interfaces: Vec<Pattern>,
+    /// Addresses that do not count.
+    pub ignore_addresses: BTreeSet<IpAddr>,
+}
+
+/// What certificates are like where their hook leaves it open.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Certificates {
+    /// Kind of key.
+    pub algorithm: Algorithm,
+    /// Length of validity in days.
+    pub days: Days<398>,
+    /// Days before its end at which a certificate of ours is made anew.
+    pub renew_before_days: Days<30>,
+    /// Hours before the present at which validity starts.
+    pub backdate_hours: Hours,
+}
+
+/// What happens to services whose files stay stale.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Gate {
+    /// For hooks that do not say it themselves.
+    pub policy: Policy,
+}
+
+/// What is kept of replaced files.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Backups {
+    /// Number of runs whose backups are kept.
+    pub keep: usize,
+}
+
+impl Default for Backups {
+    fn default() -> Self {
+        Self { keep: 10 }
+    }
+}
+
+/// What the site says differently for one hook.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct HookSettings {
+    /// Overrides the hook's own policy.
+    pub gate: Option<Policy>,
+    /// Overrides the hook's own kind of key.
+    pub algorithm: Option<Algorithm>,
+    /// Overrides the hook's own lifetime in days.
+    pub days: Option<Days<398>>,
+    /// Replace stale files of this hook even where they are foreign or modified.
+    pub adopt: bool,
+}
+
+impl Settings {
+    /// What the site says for one hook; the defaults where it says nothing.
+    pub fn hook(&self, name: &HookName) -> HookSettings {
+        self.hook.get(name.as_str()).cloned().unwrap_or_default()
+    }
+}
+
+/// Reads texts in their order and lays each over those before it.
+///
+/// # Errors
+/// The first [`Fault`], in the file that has it.
+pub fn parse(texts: &[(&Path, &str)]) -> Result<Settings, Fault> {
+    let mut merged = toml::Table::new();
+    let mut last = Path::new("reseed.toml");
+    for (path, text) in texts {
+        toml::from_str::<Settings>(text).map_err(|error| Fault::toml(path, text, &error))?;
+        let table: toml::Table = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
+        overlay(&mut merged, table);
+        last = path;
+    }
+    if merged.is_empty() {
+        return Ok(Settings::default());
+    }
+    Settings::deserialize(merged).map_err(|error| Fault::whole(last, error.message().to_owned()))
+}
+
+fn overlay(below: &mut toml::Table, above: toml::Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+}
+
+/// The version of the format; only 1 is known.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(try_from = "u32")]
+struct Version;
+
+impl TryFrom<u32> for Version {
+    type Error = String;
+
+    fn try_from(version: u32) -> Result<Self, String> {
+        match version {
+            1 => Ok(Self),
+            other => Err(format!("version {other} is not known here; this program reads 1")),
+        }
+    }
+}
+
+/// A number of days from 1 to 3650, with its default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct Days<const DEFAULT: u32>(u32);
+
+impl<const DEFAULT: u32> Days<DEFAULT> {
+    /// The number.
+    pub fn count(self) -> u32 {
+        self.0
+    }
+}
+
+impl<const DEFAULT: u32> Default for Days<DEFAULT> {
+    fn default() -> Self {
+        Self(DEFAULT)
+    }
+}
+
+impl<const DEFAULT: u32> TryFrom<u32> for Days<DEFAULT> {
+    type Error = String;
+
+    fn try_from(days: u32) -> Result<Self, String> {
+        if (1..=3650).contains(&days) { Ok(Self(days)) } else { Err("a number of days is 1 to 3650".into()) }
+    }
+}
+
+/// A number of hours up to a week.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct Hours(u32);
+
+impl Hours {
+    /// The number.
+    pub fn count(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Hours {
+    /// A day, which is what clocks are most often off by where nobody set the time zone.
+    fn default() -> Self {
+        Self(24)
+    }
+}
+
+impl TryFrom<u32> for Hours {
+    type Error = String;
+
+    fn try_from(hours: u32) -> Result<Self, String> {
+        if hours <= 168 { Ok(Self(hours)) } else { Err("a number of hours is 0 to 168".into()) }
+    }
+}
+
+/// A pattern of a shell, checked when it is read.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Pattern(glob::Pattern);
+
+impl Pattern {
+    /// The pattern itself.
+    pub fn glob(&self) -> &glob::Pattern {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        glob::Pattern::new(&text).map(Self).map_err(|error| format!("not a pattern: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_lies_over_earlier_key_by_key() {
+        let vendor = "[gate]\npolicy = \"hold\"\n[certificates]\ndays = 90\n";
+        let site = "[certificates]\nalgorithm = \"rsa2048\"\n[hook.mod_ssl]\nadopt = true\n";
+        let settings = parse(&[(Path::new("a"), vendor), (Path::new("b"), site)]).unwrap();
+        assert_eq!(settings.gate.policy, Policy::Hold);
+        assert_eq!(settings.certificates.days.count(), 90);
+        assert_eq!(settings.certificates.algorithm, Algorithm::Rsa2048);
+        assert_eq!(settings.certificates.renew_before_days.count(), 30);
+        assert!(settings.hook(&HookName::parse("mod_ssl").unwrap()).adopt);
+        assert!(!settings.hook(&HookName::parse("sendmail").unwrap()).adopt);
+    }
+
+    #[test]
+    fn faults_name_their_own_file_and_line() {
+        let cases = [
+            ("misspelt key", "[gate]\npolice = \"hold\"\n", "b:2:1: unknown field"),
+            ("unknown policy", "[gate]\npolicy = \"ban\"\n", "b:2:10: "),
+            ("no days", "[certificates]\ndays = 0\n", "b:2:8: a number of days"),
+            ("later version", "version = 2\n", "b:1:11: version 2"),
+            ("address", "[identity]\nignore-addresses = [\"x\"]\n", "b:2:21: "),
+            ("pattern", "[identity]\nignore-interfaces = [\"[\"]\n", "b:2:21: not a pattern"),
+        ];
+        for (case, text, expected) in cases {
+            let fault = parse(&[(Path::new("a"), ""), (Path::new("b"), text)]).expect_err(case).to_string();
+            assert!(fault.starts_with(expected), "{case}: {fault}");
+        }
+    }
+}

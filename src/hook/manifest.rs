@@ -1,0 +1,419 @@
+//! A hook file's TOML, version 1: text in, hook or faults with their position out.
+//!
+//! Whatever is written here runs with the rights of root, so everything is checked before it is
+//! believed: paths are absolute and do not climb, names are names, a key is never for everybody.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    Applies, Certificate, Check, ExtraName, FileSpec, Hook, HookName, Policy, Reader, Unit, Verb, reader,
+};
+use crate::fault::Fault;
+use crate::identity::{Facet, HostName};
+use crate::pki::container::Part;
+use crate::pki::{Algorithm, Usage};
+
+/// The version of the format that this program reads.
+const VERSION: u32 = 1;
+/// Longest validity in days that a hook may ask for: what Debian's snakeoil pair had.
+const MAX_DAYS: u32 = 3650;
+
+/// Reads one hook file.
+///
+/// # Errors
+/// The first [`Fault`], with line and column: a misspelt key, a value that cannot be meant.
+pub fn parse(name: HookName, path: &Path, text: &str) -> Result<Hook, Fault> {
+    let file: File = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
+    let check = Checker { path, text };
+    if *file.version.as_ref() != VERSION {
+        let message =
+            format!("version {} is not known here; this program reads {VERSION}", file.version.as_ref());
+        return Err(check.at(&file.version, message));
+    }
+    let applies = Applies {
+        files: check.paths(file.applies.files)?,
+        packages: check.each(file.applies.packages, "package name", is_package)?,
+    };
+    if applies.files.is_empty() && applies.packages.is_empty() {
+        return Err(Fault::whole(
+            path,
+            "[applies] names neither files nor packages: the hook would never apply",
+        ));
+    }
+    let certificates =
+        file.certificate.into_iter().map(|c| check.certificate(c)).collect::<Result<Vec<_>, _>>()?;
+    if certificates.is_empty() {
+        return Err(Fault::whole(path, "there is no [[certificate]]: the hook would have nothing to do"));
+    }
+    Ok(Hook {
+        name,
+        path: path.to_owned(),
+        description: file.description,
+        applies,
+        watches: file
+            .watches
+            .unwrap_or_else(|| BTreeSet::from([Facet::Hostname, Facet::Domain, Facet::Seed])),
+        gate: file.gate,
+        readers: file.reader.into_iter().map(|r| check.reader(r)).collect::<Result<_, _>>()?,
+        certificates,
+        units: file.unit.into_iter().map(|u| check.unit(u)).collect::<Result<_, _>>()?,
+        checks: file.check.into_iter().map(|c| check.command(c)).collect::<Result<_, _>>()?,
+    })
+}
+
+// ---- the text as it is written -------------------------------------------------------------------
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: Spanned<u32>,
+    description: String,
+    watches: Option<BTreeSet<Facet>>,
+    gate: Option<Policy>,
+    applies: AppliesText,
+    #[serde(default)]
+    reader: Vec<ReaderText>,
+    #[serde(default)]
+    certificate: Vec<CertificateText>,
+    #[serde(default)]
+    unit: Vec<UnitText>,
+    #[serde(default)]
+    check: Vec<CheckText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AppliesText {
+    #[serde(default)]
+    files: Vec<Spanned<String>>,
+    #[serde(default)]
+    packages: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReaderText {
+    #[serde(default)]
+    family: Vec<String>,
+    program: reader::Program,
+    config: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct CertificateText {
+    #[serde(default = "server")]
+    name: String,
+    #[serde(default)]
+    family: Vec<String>,
+    usage: Option<BTreeSet<Usage>>,
+    algorithm: Option<Algorithm>,
+    days: Option<Spanned<u32>>,
+    #[serde(default)]
+    names: Vec<Spanned<String>>,
+    file: Vec<FileText>,
+    #[serde(default)]
+    copy: Vec<FileText>,
+}
+
+fn server() -> String {
+    "server".into()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FileText {
+    path: Spanned<String>,
+    holds: Spanned<Vec<Part>>,
+    owner: Option<Spanned<String>>,
+    group: Option<Spanned<String>>,
+    mode: Option<Spanned<String>>,
+    hash_link: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct UnitText {
+    name: Spanned<String>,
+    #[serde(default)]
+    family: Vec<String>,
+    change: Verb,
+    #[serde(default)]
+    reads: Vec<Spanned<String>>,
+    #[serde(default)]
+    mentioned_in: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckText {
+    #[serde(default)]
+    family: Vec<String>,
+    command: Spanned<Vec<String>>,
+}
+
+// ---- what it may say -----------------------------------------------------------------------------
+
+struct Checker<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Checker<'_> {
+    fn at<T>(&self, value: &Spanned<T>, message: impl Into<String>) -> Fault {
+        Fault::at(self.path, self.text, value.span(), message)
+    }
+
+    fn one(&self, value: Spanned<String>, what: &str, good: fn(&str) -> bool) -> Result<String, Fault> {
+        if good(value.as_ref()) {
+            return Ok(value.into_inner());
+        }
+        let message = format!("{:?} is no {what}", value.as_ref());
+        Err(self.at(&value, message))
+    }
+
+    fn each(
+        &self,
+        values: Vec<Spanned<String>>,
+        what: &str,
+        good: fn(&str) -> bool,
+    ) -> Result<Vec<String>, Fault> {
+        values.into_iter().map(|value| self.one(value, what, good)).collect()
+    }
+
+    fn path(&self, value: Spanned<String>) -> Result<PathBuf, Fault> {
+        self.one(value, "absolute path without \"..\"", is_path).map(PathBuf::from)
+    }
+
+    fn paths(&self, values: Vec<Spanned<String>>) -> Result<Vec<PathBuf>, Fault> {
+        values.into_iter().map(|value| self.path(value)).collect()
+    }
+
+    fn reader(&self, text: ReaderText) -> Result<Reader, Fault> {
+        Ok(Reader { family: text.family, program: text.program, config: self.path(text.config)? })
+    }
+
+    fn certificate(&self, text: CertificateText) -> Result<Certificate, Fault> {
+        if let Some(days) = &text.days
+            && !(1..=MAX_DAYS).contains(days.as_ref())
+        {
+            return Err(self.at(days, format!("the lifetime is 1 to {MAX_DAYS} days")));
+        }
+        let names = text
+            .names
+            .into_iter()
+            .map(|name| match name.as_ref().as_str() {
+                "short" => Ok(ExtraName::Short),
+                "addresses" => Ok(ExtraName::Addresses),
+                literal => HostName::parse(literal)
+                    .map(ExtraName::Name)
+                    .map_err(|error| self.at(&name, error.to_string())),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let files = text.file.into_iter().map(|f| self.file(f)).collect::<Result<Vec<_>, _>>()?;
+        let copies = text.copy.into_iter().map(|f| self.file(f)).collect::<Result<Vec<_>, _>>()?;
+        for part in [Part::Key, Part::Certificate] {
+            if !files.iter().any(|file| file.holds.contains(&part)) {
+                let message = format!(
+                    "the certificate \"{}\" has no [[certificate.file]] that holds its {part}",
+                    text.name
+                );
+                return Err(Fault::whole(self.path, message));
+            }
+        }
+        Ok(Certificate {
+            name: text.name,
+            family: text.family,
+            usage: text.usage.unwrap_or_else(|| BTreeSet::from([Usage::Server])),
+            algorithm: text.algorithm,
+            days: text.days.map(Spanned::into_inner),
+            names,
+            files,
+            copies,
+        })
+    }
+
+    fn file(&self, text: FileText) -> Result<FileSpec, Fault> {
+        let secret = text.holds.as_ref().contains(&Part::Key);
+        if text.holds.as_ref().is_empty() {
+            return Err(self.at(&text.holds, "the file would be empty"));
+        }
+        let distinct: BTreeSet<_> = text.holds.as_ref().iter().collect();
+        if distinct.len() != text.holds.as_ref().len() {
+            return Err(self.at(&text.holds, "each part stands once in a file"));
+        }
+        let mode = match text.mode {
+            None if secret => 0o600,
+            None => 0o644,
+            Some(mode) => {
+                let bits = u32::from_str_radix(mode.as_ref(), 8).ok().filter(|bits| bits & !0o777 == 0);
+                let Some(bits) = bits else {
+                    return Err(self.at(&mode, "the mode is three octal digits, such as \"0640\""));
+                };
+                if secret && bits & 0o007 != 0 {
+                    return Err(self.at(&mode, "a file that holds a key is not for everybody"));
+                }
+                bits
+            }
+        };
+        let account = |value: Option<Spanned<String>>, what| match value {
+            None => Ok("root".to_owned()),
+            Some(value) => self.one(value, what, is_account),
+        };
+        Ok(FileSpec {
+            path: self.path(text.path)?,
+            holds: text.holds.into_inner(),
+            owner: account(text.owner, "user name")?,
+            group: account(text.group, "group name")?,
+            mode,
+            hash_link: text.hash_link.map(|directory| self.path(directory)).transpose()?,
+        })
+    }
+
+    fn unit(&self, text: UnitText) -> Result<Unit, Fault> {
+        Ok(Unit {
+            name: self.one(text.name, "name of a unit", is_unit)?,
+            family: text.family,
+            change: text.change,
+            reads: self.paths(text.reads)?,
+            mentioned_in: self.each(text.mentioned_in, "absolute path without \"..\"", is_path)?,
+        })
+    }
+
+    fn command(&self, text: CheckText) -> Result<Check, Fault> {
+        match text.command.as_ref().first() {
+            Some(program) if is_path(program) => {
+                Ok(Check { family: text.family, command: text.command.into_inner() })
+            }
+            _ => Err(self.at(&text.command, "the command begins with the absolute path of a program")),
+        }
+    }
+}
+
+fn is_path(text: &str) -> bool {
+    let path = Path::new(text);
+    path.is_absolute()
+        && path.file_name().is_some()
+        && !text.chars().any(char::is_control)
+        && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+}
+
+/// As `useradd` takes them, or a number.
+fn is_account(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    !text.is_empty() && text.len() <= 32 && !text.starts_with('-') && text.bytes().all(fits)
+}
+
+fn is_package(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.+:".contains(&b);
+    !text.is_empty() && !text.starts_with('-') && text.bytes().all(fits)
+}
+
+/// systemd.unit(5), with the patterns of systemctl(1).
+fn is_unit(text: &str) -> bool {
+    let suffixes = [".service", ".socket", ".timer", ".path", ".target"];
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b":-_.@\\*?[]".contains(&b);
+    text.len() <= 255
+        && !text.starts_with(['-', '.'])
+        && text.bytes().all(fits)
+        && suffixes.iter().any(|suffix| text.len() > suffix.len() && text.ends_with(suffix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = r#"
+version = 1
+description = "a test"
+watches = ["hostname", "domain", "addresses", "seed"]
+gate = "hold"
+[applies]
+files = ["/etc/x.conf"]
+packages = ["x"]
+[[reader]]
+family = ["fedora"]
+program = "httpd"
+config = "/etc/httpd/conf/httpd.conf"
+[[certificate]]
+usage = ["server", "client"]
+algorithm = "rsa2048"
+days = 90
+names = ["short", "addresses", "www.example.com"]
+[[certificate.file]]
+path = "/etc/x.pem"
+holds = ["key", "certificate", "chain", "dh"]
+owner = "root"
+group = "mail"
+mode = "0640"
+[[certificate.copy]]
+path = "/etc/ssl/certs/x.pem"
+holds = ["certificate"]
+hash-link = "/etc/ssl/certs"
+[[unit]]
+name = "x@*.service"
+change = "restart"
+reads = ["/etc/y.pem"]
+mentioned-in = ["/etc/z/*.conf"]
+[[check]]
+command = ["/usr/sbin/x", "-t"]
+"#;
+
+    fn parse_text(text: &str) -> Result<Hook, String> {
+        parse(HookName::parse("x").unwrap(), Path::new("/etc/reseed/hooks.d/x.toml"), text)
+            .map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn everything_that_can_be_said() {
+        let hook = parse_text(WHOLE).unwrap();
+        assert_eq!(hook.gate, Some(Policy::Hold));
+        let certificate = &hook.certificates[0];
+        assert_eq!(certificate.name, "server");
+        assert_eq!(certificate.files[0].mode, 0o640);
+        assert_eq!(certificate.files[0].holds.len(), 4);
+        assert_eq!(certificate.names.len(), 3);
+        assert_eq!(certificate.copies[0].mode, 0o644);
+        assert_eq!(hook.units[0].change, Verb::Restart);
+    }
+
+    #[test]
+    fn faults_have_their_position() {
+        let cases = [
+            ("misspelt key", "gate = \"hold\"", "gates = \"hold\"", ":5:1: unknown field"),
+            ("later version", "version = 1", "version = 2", ":2:11: version 2"),
+            ("unknown policy", "gate = \"hold\"", "gate = \"ban\"", ":5:8: unknown variant"),
+            ("unknown facet", "\"domain\"", "\"domian\"", ":4:24: unknown variant"),
+            ("unknown program", "\"httpd\"", "\"nginx\"", ":11:11: unknown variant"),
+            ("climbing path", "/etc/x.pem", "/etc/../../x.pem", ":19:8: "),
+            ("relative path", "\"/etc/x.pem\"", "\"x.pem\"", ":19:8: "),
+            ("newline in a path", "/etc/x.pem", "/etc/x\\n.pem", ":19:8: "),
+            ("key for everybody", "0640", "0644", ":23:8: a file that holds a key"),
+            ("set-user-id", "0640", "4640", ":23:8: the mode"),
+            ("group", "group = \"mail\"", "group = \"$(id)\"", ":22:9: "),
+            ("unit", "x@*.service", "x; reboot", ":29:8: "),
+            ("command by name", "/usr/sbin/x", "x", ":34:11: the command"),
+            ("lifetime", "days = 90", "days = 0", ":16:8: the lifetime"),
+            ("name", "www.example.com", "www example", ":17:32: "),
+            ("part twice", "\"chain\", \"dh\"", "\"dh\", \"dh\"", ":20:9: each part"),
+            ("no key", "\"key\", ", "", "no [[certificate.file]] that holds its key"),
+        ];
+        for (case, from, to, expected) in cases {
+            let text = WHOLE.replacen(from, to, 1);
+            assert_ne!(text, WHOLE, "{case}: the case changes nothing");
+            let fault = parse_text(&text).expect_err(case);
+            assert!(fault.contains(expected), "{case}: {fault}");
+        }
+    }
+
+    #[test]
+    fn every_prefix_is_refused_or_read_without_a_panic() {
+        for end in (0..WHOLE.len()).filter(|end| WHOLE.is_char_boundary(*end)) {
+            let _ = parse_text(&WHOLE[..end]);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The ledger: what we made, for which identity, with which serial and digest, hook by hook.
+//!
+//! Recorded per hook, so that a run that dies half-way leaves exactly the unfinished hooks stale.
+//! It holds digests and names, never a key, never the machine-id itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+
+use crate::fault::Fault;
+use crate::hook::{HookName, Policy};
+use crate::identity::Record;
+use crate::pki::serial::Serial;
+
+/// The version of the format that this program writes, and the only one it reads.
+const VERSION: u32 = 1;
+
+/// Everything that is recorded of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Ledger {
+    version: u32,
+    /// The highest serial that was ever set aside for a certificate of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub highest_serial: Option<Serial>,
+    /// Every proper name that this machine went by.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub names: BTreeSet<String>,
+    /// What was made, by hook.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hook: BTreeMap<HookName, Entry>,
+    /// Hooks whose last run failed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failure: BTreeMap<HookName, Failure>,
+    /// Units that are held back, with what they were before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gate: BTreeMap<String, Gate>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            highest_serial: None,
+            names: BTreeSet::new(),
+            hook: BTreeMap::new(),
+            failure: BTreeMap::new(),
+            gate: BTreeMap::new(),
+        }
+    }
+}
+
+/// What one hook's last successful run made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Entry {
+    /// The run that made it.
+    pub run: RunId,
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub made: OffsetDateTime,
+    /// For whom.
+    pub identity: Record,
+    /// The files, by their path with all links followed.
+    pub file: BTreeMap<PathBuf, Made>,
+}
+
+/// One file that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Made {
+    /// SHA-256 of its content.
+    pub sha256: Digest,
+    /// The serial of the certificate in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<Serial>,
+    /// The end of that certificate's validity.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<OffsetDateTime>,
+    /// The subject-hash links that lead to it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub links: BTreeSet<PathBuf>,
+}
+
+/// A hook that could not be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Failure {
+    /// How often in a row.
+    pub attempts: u32,
+    /// When last.
+    #[serde(with = "time::serde::rfc3339")]
+    pub last: OffsetDateTime,
+    /// Why last, in words.
+    pub error: String,
+}
+
+/// A unit that is held back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Gate {
+    /// The hooks on whose account; it is released when none is left.
+    pub hooks: BTreeSet<HookName>,
+    /// How.
+    pub policy: Policy,
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Why, in words.
+    pub reason: String,
+    /// What was changed of it and of the units that trigger it.
+    pub former: Vec<Former>,
+}
+
+/// What a unit was before it was held back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Former {
+    /// Its name.
+    pub unit: String,
+    /// Whether it ran.
+    pub active: bool,
+    /// What was done to keep it from starting.
+    pub change: GateChange,
+}
+
+/// What was done to keep a unit from starting, and so what a release has to undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateChange {
+    /// Nothing but stopping it: it would not have started by itself.
+    Stopped,
+    /// It was enabled and is disabled.
+    Disabled,
+    /// Disabling takes no effect on its kind; it is masked.
+    Masked,
+    /// Its condition fails while the mark is there.
+    Held,
+}
+
+/// What names a run: the time it began, to the second, and four random hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RunId(String);
+
+impl RunId {
+    /// Makes the name of a run that begins at `now`.
+    pub fn new(now: OffsetDateTime, random: [u8; 2]) -> Self {
+        let (date, time) = (now.date(), now.time());
+        let [a, b] = random;
+        Self(format!(
+            "{:04}{:02}{:02}T{:02}{:02}{:02}Z-{a:02x}{b:02x}",
+            date.year(),
+            u8::from(date.month()),
+            date.day(),
+            time.hour(),
+            time.minute(),
+            time.second()
+        ))
+    }
+
+    /// The name as text: fit for a file name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        let good = (8..=40).contains(&text.len()) && text.bytes().all(fits);
+        if good { Ok(Self(text)) } else { Err(format!("{text:?} is no name of a run")) }
+    }
+}
+
+impl From<RunId> for String {
+    fn from(run: RunId) -> Self {
+        run.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// SHA-256 of a file's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(String);
+
+impl Digest {
+    /// Computes it.
+    pub fn of(content: &[u8]) -> Self {
+        Self(Sha256::digest(content).iter().map(|octet| format!("{octet:02x}")).collect())
+    }
+}
+
+impl Ledger {
+    /// Reads a ledger's text.
+    ///
+    /// # Errors
+    /// [`Fault`] with its position; a later version is refused, never guessed at.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: toml::Spanned<u32>,
+        }
+        let versioned: Versioned = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
+        if *versioned.version.as_ref() != VERSION {
+            let message = format!(
+                "version {} was written by another reseed; this one reads {VERSION}",
+                versioned.version.as_ref()
+            );
+            return Err(Fault::at(path, text, versioned.version.span(), message));
+        }
+        toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))
+    }
+
+    /// The text as it is written to disk.
+    ///
+    /// # Errors
+    /// In the words of the library, for a path that is no UTF-8.
+    pub fn to_text(&self) -> Result<String, String> {
+        let body = toml::to_string(self).map_err(|error| format!("the ledger cannot be written: {error}"))?;
+        Ok(format!("# Written by reseed: what it made, and for whom. Not to be edited.\n{body}"))
+    }
+
+    /// Records what a hook's run made, and that it no longer fails.
+    pub fn record(&mut self, name: HookName, entry: Entry) {
+        self.failure.remove(&name);
+        self.hook.insert(name, entry);
+    }
+
+    /// Records that a hook's run failed, with the number of failures in a row.
+    pub fn record_failure(&mut self, name: HookName, now: OffsetDateTime, error: String) {
+        let attempts = self.failure.get(&name).map_or(0, |failure| failure.attempts).saturating_add(1);
+        self.failure.insert(name, Failure { attempts, last: now, error });
+    }
+
+    /// What is recorded of a file, and by which hook.
+    pub fn made(&self, path: &Path) -> Option<(&HookName, &Entry, &Made)> {
+        self.hook.iter().find_map(|(name, entry)| Some((name, entry, entry.file.get(path)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path() -> &'static Path {
+        Path::new("/var/lib/reseed/ledger.toml")
+    }
+
+    #[test]
+    fn version_1_is_frozen() {
+        let text = include_str!("../tests/fixtures/ledger-v1.toml");
+        let ledger = Ledger::parse(path(), text).unwrap();
+        assert_eq!(ledger.hook.len(), 2);
+        assert_eq!(ledger.gate.len(), 1);
+        assert_eq!(ledger.to_text().unwrap(), text, "what was read is written as it was");
+    }
+
+    #[test]
+    fn faults() {
+        let cases = [
+            ("later version", "version = 2\nnew = true\n", ":1:11: version 2"),
+            ("no version", "", ":1:1: "),
+            ("misspelt", "version = 1\nhooks = 1\n", ":2:1: unknown field"),
+            ("no TOML", "version = 1\n[", ":2:2: "),
+            ("bad serial", "version = 1\nhighest-serial = \"xyz\"\n", ":2:18: "),
+        ];
+        for (case, text, expected) in cases {
+            let fault = Ledger::parse(path(), text).expect_err(case).to_string();
+            assert!(fault.contains(expected), "{case}: {fault}");
+        }
+    }
+
+    #[test]
+    fn failures_are_counted_until_one_succeeds() {
+        let name = HookName::parse("sendmail").unwrap();
+        let mut ledger = Ledger::default();
+        let now = OffsetDateTime::UNIX_EPOCH;
+        ledger.record_failure(name.clone(), now, "first".into());
+        ledger.record_failure(name.clone(), now, "second".into());
+        assert_eq!(ledger.failure[&name].attempts, 2);
+        let entry = Entry {
+            run: RunId::new(now, [0, 1]),
+            made: now,
+            identity: Record::default(),
+            file: BTreeMap::new(),
+        };
+        ledger.record(name.clone(), entry);
+        assert!(ledger.failure.is_empty() && ledger.hook.contains_key(&name));
+    }
+
+    #[test]
+    fn runs_are_named_by_their_time() {
+        assert_eq!(RunId::new(OffsetDateTime::UNIX_EPOCH, [0xab, 1]).as_str(), "19700101T000000Z-ab01");
+        assert!(RunId::try_from("../../etc/passwd".to_owned()).is_err());
+    }
+}

@@ -1,0 +1,1 @@
+//! placeholder until the D-Bus side lands

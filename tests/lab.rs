@@ -1,0 +1,410 @@
+//! The booted lab: real apache2, cyrus-imapd and sendmail under a real systemd, and what they serve.
+//!
+//! A machine is built as `localhost.localdomain` and lives as `mail.example.com`. Each case boots one of
+//! its own (`lab/machine.rs`) and asks, from outside, which certificate each port shows. Without root, or
+//! without a tool, every case is reported as ignored; `RESEED_TESTS_REQUIRE_ALL=1` makes that a failure.
+
+#[path = "lab/machine.rs"]
+mod machine;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Trial};
+use machine::{Machine, Served, checked, hooks_we_ship, missing};
+use serde_json::Value;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // A machine keeps about one processor busy while it boots.
+    arguments.test_threads.get_or_insert(2);
+    let missing = missing();
+    let required = std::env::var_os("RESEED_TESTS_REQUIRE_ALL").is_some_and(|value| value == "1");
+    if let (Some(reason), false) = (&missing, arguments.list) {
+        eprintln!("lab: no machine can be booted: {reason}");
+    }
+    let cases: [(&str, fn()); 6] = [
+        ("new_name_is_served_after_one_boot", new_name_is_served_after_one_boot),
+        ("running_services_are_told", running_services_are_told),
+        ("refused_restart_gets_its_old_certificate_back", refused_restart_gets_its_old_certificate_back),
+        (
+            "hook_that_cannot_succeed_disables_the_service_and_success_enables_it",
+            hook_that_cannot_succeed_disables_the_service_and_success_enables_it,
+        ),
+        (
+            "ca_issued_certificate_at_the_default_path_is_not_touched",
+            ca_issued_certificate_at_the_default_path_is_not_touched,
+        ),
+        ("hold_marks_what_is_stale_and_success_lets_it_go", hold_marks_what_is_stale_and_success_lets_it_go),
+    ];
+    let cases = cases.map(|(name, case)| {
+        let missing = missing.clone();
+        let ignored = missing.is_some() && !required;
+        let run = move || match missing {
+            Some(reason) => Err(reason.into()),
+            None => {
+                case();
+                Ok(())
+            }
+        };
+        Trial::test(name, run).with_ignored_flag(ignored)
+    });
+    libtest_mimic::run(&arguments, cases.into()).exit_code()
+}
+
+fn new_name_is_served_after_one_boot() {
+    let machine = Machine::new("one-boot");
+    machine.write("/etc/reseed/seed.toml", SEED);
+    machine.rename(NEW_NAME);
+    machine.boot();
+    let before = SERVICES.map(|service| machine.served(NEW_NAME, service.port));
+    let access = FILES.map(|file| machine.access(file));
+    let links = trust_links(&machine);
+    machine.power_off();
+
+    machine.write("/etc/systemd/system/reseed-lab.service", BOOT_UNIT);
+    let wanted = machine.path("/etc/systemd/system/multi-user.target.wants/reseed-lab.service");
+    symlink("../reseed-lab.service", wanted).unwrap();
+    machine.boot();
+
+    assert_eq!(machine.property("reseed-lab.service", "Result"), "success");
+    let after = SERVICES.map(|service| serves_the_new_name(&machine, &service));
+    eprint!("{}", table(&before, &after));
+    for ((service, before), after) in SERVICES.iter().zip(&before).zip(&after) {
+        assert!(!before.matches, "{} served the new name before anything was done: {before:?}", service.unit);
+        assert!(
+            number(&after.serial) > number(&before.serial),
+            "{}: serial fell: {before:?} {after:?}",
+            service.unit
+        );
+        for field in ["C=US", "ST=Kansas", "L=Wichita", "O=Example", "OU=Mail"] {
+            assert!(
+                after.subject.split(',').any(|part| part == field),
+                "{}: no {field} in {after:?}",
+                service.unit
+            );
+        }
+    }
+    assert_eq!(FILES.map(|file| machine.access(file)), access, "an owner, group or mode changed");
+    assert!(links.is_disjoint(&trust_links(&machine)), "links of old subjects are left: {links:?}");
+
+    let settled = machine.listing(&["/etc", "/var/lib/reseed"]);
+    machine.reseed(0, &["apply"]);
+    assert_eq!(machine.listing(&["/etc", "/var/lib/reseed"]), settled, "a second run changed something");
+}
+
+fn running_services_are_told() {
+    let machine = Machine::new("told");
+    machine.boot();
+    let before = SERVICES.map(|service| machine.served(NEW_NAME, service.port));
+    let starts = SERVICES.map(|service| machine.starts(service.unit));
+
+    machine.rename(NEW_NAME);
+    machine.reseed(0, &["apply"]);
+
+    for ((service, before), starts) in SERVICES.iter().zip(&before).zip(starts) {
+        let after = serves_the_new_name(&machine, service);
+        assert_ne!(after.fingerprint, before.fingerprint);
+        assert_eq!(machine.starts(service.unit) - starts, 1, "{} is to be told once", service.unit);
+    }
+    machine.reseed(0, &["apply"]);
+    for (service, starts) in SERVICES.iter().zip(starts) {
+        assert_eq!(machine.starts(service.unit) - starts, 1, "{} was told of nothing new", service.unit);
+    }
+}
+
+fn refused_restart_gets_its_old_certificate_back() {
+    let machine = Machine::new("refused");
+    // What is stale is gated, by default stopped: here it is to go on as it was.
+    machine.write("/etc/reseed/reseed.toml", "[gate]\npolicy = \"report\"\n");
+    machine.write(
+        "/etc/systemd/system/cyrus-imapd.service.d/refuse.conf",
+        &format!("[Service]\nExecStartPre=/bin/sh -c 'openssl x509 -noout -subject -in {} | grep SomeOrganization'\n", CYRUS.file),
+    );
+    machine.boot();
+    let old = machine.contents(CYRUS.file);
+    let served = machine.served(NEW_NAME, CYRUS.port);
+
+    machine.rename(NEW_NAME);
+    machine.reseed(1, &["apply"]);
+
+    assert_eq!(machine.contents(CYRUS.file), old, "not put back as it was");
+    assert_eq!(machine.systemctl("is-active", CYRUS.unit), "active");
+    assert_eq!(machine.served(NEW_NAME, CYRUS.port).fingerprint, served.fingerprint);
+    serves_the_new_name(&machine, &APACHE);
+    serves_the_new_name(&machine, &SENDMAIL);
+    let status = machine.run(&["reseed", "status", "--json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let hook = hook_in(&status, "cyrus-imapd").unwrap_or_else(|| panic!("no cyrus-imapd in {status:#}"));
+    assert!(hook.to_string().contains("failed"), "{hook:#}");
+}
+
+fn hook_that_cannot_succeed_disables_the_service_and_success_enables_it() {
+    let machine = Machine::new("disabled");
+    let broken = [CYRUS, SENDMAIL];
+    for service in &broken {
+        break_hook(&machine, service);
+    }
+    machine.boot();
+    let enabled = broken.each_ref().map(|service| machine.property(service.unit, "UnitFileState"));
+
+    machine.rename(NEW_NAME);
+    machine.reseed(1, &["apply"]);
+    let held_back = |when: &str| {
+        for service in &broken {
+            assert_eq!(machine.systemctl("is-active", service.unit), "inactive", "{} {when}", service.unit);
+            let state = machine.property(service.unit, "UnitFileState");
+            assert!(["disabled", "masked"].contains(&state.as_str()), "{} is {state} {when}", service.unit);
+            assert!(
+                machine.served_now(NEW_NAME, service.port).is_none(),
+                "{} is served {when}",
+                service.port
+            );
+        }
+        serves_the_new_name(&machine, &APACHE);
+    };
+    held_back("after the run");
+    let status = String::from_utf8(machine.run(&["reseed", "status"]).stdout).unwrap();
+    for service in &broken {
+        assert!(
+            status.contains(service.hook) && status.contains(NO_GROUP),
+            "status does not say why:\n{status}"
+        );
+    }
+    machine.power_off();
+    machine.boot();
+    held_back("after a reboot");
+
+    for service in &broken {
+        machine.remove(&service.override_file());
+    }
+    machine.reseed(0, &["apply"]);
+    for (service, enabled) in broken.iter().zip(enabled) {
+        assert_eq!(machine.systemctl("is-active", service.unit), "active", "{}", service.unit);
+        assert_eq!(machine.property(service.unit, "UnitFileState"), enabled, "{}", service.unit);
+        serves_the_new_name(&machine, service);
+    }
+}
+
+fn ca_issued_certificate_at_the_default_path_is_not_touched() {
+    let machine = Machine::new("foreign");
+    let [certificate, key] = [APACHE.file, "/etc/ssl/private/ssl-cert-snakeoil.key"];
+    issue_by_a_ca(&machine, certificate, key);
+    machine.boot();
+    let whole = |file: &str| {
+        let stat = fs::metadata(machine.path(file)).unwrap();
+        (machine.contents(file), stat.ino(), stat.mtime(), stat.mtime_nsec(), stat.ctime_nsec())
+    };
+    let before = [certificate, key].map(whole);
+    let starts = machine.starts(APACHE.unit);
+
+    machine.rename(NEW_NAME);
+    machine.reseed(0, &["apply"]);
+
+    assert_eq!([certificate, key].map(whole), before);
+    assert_eq!(machine.starts(APACHE.unit), starts, "apache2 was told of nothing new");
+    assert_eq!(machine.served(NEW_NAME, APACHE.port).fingerprint, machine.fingerprint(certificate));
+    serves_the_new_name(&machine, &CYRUS);
+    let explained = machine.reseed(0, &["explain", certificate]);
+    assert!(explained.contains("foreign") && explained.contains("Lab CA"), "{explained}");
+}
+
+fn hold_marks_what_is_stale_and_success_lets_it_go() {
+    let machine = Machine::new("held");
+    machine.write("/etc/reseed/reseed.toml", "[gate]\npolicy = \"hold\"\n");
+    break_hook(&machine, &CYRUS);
+    machine.boot();
+    let held = || machine.run(&["test", "-e", "/run/reseed/hold/cyrus-imapd.service"]).status.success();
+    assert!(!held());
+
+    machine.rename(NEW_NAME);
+    machine.reseed(1, &["apply"]);
+    assert!(held(), "no hold mark");
+    assert_eq!(machine.systemctl("is-active", CYRUS.unit), "inactive");
+
+    machine.remove(&CYRUS.override_file());
+    machine.reseed(0, &["apply"]);
+    assert!(!held(), "the hold mark stayed");
+    serves_the_new_name(&machine, &CYRUS);
+}
+
+/// A service of the machine: what tells it, and which file its port shows.
+struct Service {
+    hook: &'static str,
+    unit: &'static str,
+    port: u16,
+    file: &'static str,
+}
+
+impl Service {
+    /// Where an administrator replaces its hook.
+    fn override_file(&self) -> String {
+        format!("/etc/reseed/hooks.d/{}.toml", self.hook)
+    }
+}
+
+/// Asserts that the port shows a certificate for the new name, and the one on disk.
+fn serves_the_new_name(machine: &Machine, service: &Service) -> Served {
+    let served = machine.served(NEW_NAME, service.port);
+    assert!(served.matches, "port {} is not {NEW_NAME}: {served:?}", service.port);
+    assert_eq!(
+        served.fingerprint,
+        machine.fingerprint(service.file),
+        "port {} shows another file",
+        service.port
+    );
+    served
+}
+
+/// Replaces a hook by one that asks for a group that no machine has.
+fn break_hook(machine: &Machine, service: &Service) {
+    let hook = fs::read_to_string(hooks_we_ship().join(format!("{}.toml", service.hook))).unwrap();
+    let mut broken = String::new();
+    for line in hook.lines() {
+        match line.split_once('=') {
+            Some((key, _)) if key.trim() == "group" => writeln!(broken, "group = \"{NO_GROUP}\"").unwrap(),
+            _ => writeln!(broken, "{line}").unwrap(),
+        }
+    }
+    assert!(broken.contains(NO_GROUP), "hook {} names no group", service.hook);
+    machine.write(&service.override_file(), &broken);
+}
+
+/// Puts a certificate for another name, issued by an authority made for this purpose, in a pair's place.
+fn issue_by_a_ca(machine: &Machine, certificate: &str, key: &str) {
+    let [ca, ca_key] = ["/root/ca.pem", "/root/ca.key"].map(|file| machine.path(file));
+    let request = || {
+        let mut openssl = Command::new("openssl");
+        openssl.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "365",
+        ]);
+        openssl
+    };
+    checked(request().args(["-subj", "/CN=Lab CA", "-out"]).arg(&ca).arg("-keyout").arg(&ca_key));
+    let signed = ["-subj", "/CN=shop.example.net", "-addext", "subjectAltName=DNS:shop.example.net"];
+    let mut request = request();
+    request.args(signed).arg("-CA").arg(ca).arg("-CAkey").arg(ca_key);
+    checked(request.arg("-out").arg(machine.path(certificate)).arg("-keyout").arg(machine.path(key)));
+}
+
+/// The links in OpenSSL's directory of trusted certificates that lead to the ones we make. Each must be
+/// called by the hash of the subject that its certificate has now, and none may be missing.
+fn trust_links(machine: &Machine) -> BTreeSet<String> {
+    let directory = machine.path("/etc/ssl/certs");
+    let mut links = BTreeSet::new();
+    for certificate in [APACHE.file, SENDMAIL.file, "/etc/mail/tls/sendmail-client.crt"] {
+        let hash = checked(
+            Command::new("openssl")
+                .args(["x509", "-noout", "-subject_hash", "-in"])
+                .arg(machine.path(certificate)),
+        );
+        let known = links.len();
+        for entry in fs::read_dir(&directory).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            let leads = fs::read_link(entry.path())
+                .is_ok_and(|target| target.file_name() == Path::new(certificate).file_name());
+            if let (true, Some((stem, _))) = (leads, name.split_once('.')) {
+                assert_eq!(stem, hash.trim_end(), "the link {name} to {certificate}");
+                links.insert(name);
+            }
+        }
+        assert!(links.len() > known, "no link {}.* to {certificate}", hash.trim_end());
+    }
+    links
+}
+
+/// The first object in a JSON text that has this string for its name.
+fn hook_in<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(fields)
+            if ["hook", "name"].iter().any(|key| fields.get(*key).is_some_and(|hook| hook == name)) =>
+        {
+            Some(value)
+        }
+        Value::Object(fields) => fields.values().find_map(|field| hook_in(field, name)),
+        Value::Array(items) => items.iter().find_map(|item| hook_in(item, name)),
+        _ => None,
+    }
+}
+
+/// What was served before and after, for people.
+fn table(before: &[Served], after: &[Served]) -> String {
+    let mut table = format!("{:<5} {:<7} {:<40} subject\n", "port", "", "serial");
+    for ((service, before), after) in SERVICES.iter().zip(before).zip(after) {
+        for (when, served) in [("before", before), ("after", after)] {
+            writeln!(table, "{:<5} {when:<7} {:<40} {}", service.port, served.serial, served.subject)
+                .unwrap();
+        }
+    }
+    table
+}
+
+/// Orders serials, given as hexadecimal digits, by their value.
+fn number(serial: &str) -> (usize, &str) {
+    let digits = serial.trim_start_matches('0');
+    (digits.len(), digits)
+}
+
+const NEW_NAME: &str = "mail.example.com";
+
+const APACHE: Service = Service {
+    hook: "ssl-cert",
+    unit: "apache2.service",
+    port: 443,
+    file: "/etc/ssl/certs/ssl-cert-snakeoil.pem",
+};
+const CYRUS: Service = Service {
+    hook: "cyrus-imapd",
+    unit: "cyrus-imapd.service",
+    port: 993,
+    file: "/etc/pki/cyrus-imapd/cyrus-imapd.pem",
+};
+const SENDMAIL: Service = Service {
+    hook: "sendmail",
+    unit: "sendmail.service",
+    port: 25,
+    file: "/etc/mail/tls/sendmail-server.crt",
+};
+const SERVICES: [Service; 3] = [APACHE, CYRUS, SENDMAIL];
+
+/// Every file with a certificate or a key in it.
+const FILES: [&str; 6] = [
+    APACHE.file,
+    "/etc/ssl/private/ssl-cert-snakeoil.key",
+    CYRUS.file,
+    SENDMAIL.file,
+    "/etc/mail/tls/sendmail-client.crt",
+    "/etc/mail/tls/sendmail-common.key",
+];
+
+const NO_GROUP: &str = "no-such-group";
+
+const SEED: &str = r#"[subject]
+country = "US"
+state = "Kansas"
+locality = "Wichita"
+organization = "Example"
+organizational_unit = "Mail"
+"#;
+
+/// Runs before the services that read what it writes, and so needs to tell none of them.
+const BOOT_UNIT: &str = "[Unit]
+After=dbus.socket network.target
+Before=apache2.service cyrus-imapd.service sendmail.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/reseed apply
+";

@@ -1,0 +1,138 @@
+# shellcheck shell=bash
+# What the lab's scripts share; sourced, never run.
+#
+# The lab boots Debian in systemd-nspawn with its real services, so that tests can ask what is served.
+# Its state, private to this checkout:
+#   cache/           the bare system as a tar file, downloaded packages
+#   roots/VARIANT    built systems, never booted themselves
+#   machines/NAME/   root/ (a copy), pids ("PID STARTTIME"), console.log
+set -euo pipefail
+LAB_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+LAB_DIR=$(realpath -m "${RESEED_LAB_DIR:-${CARGO_TARGET_DIR:-$LAB_HERE/../../target}/lab}")
+# Everything the kernel knows a machine by starts with this: two checkouts never meet.
+LAB_TAG=reseed-$(sha256sum <<<"$LAB_DIR" | cut -c1-8)
+# The programs under test come from this host, so the machines are of its release.
+LAB_SUITE=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+# The name that a machine carries while it is built.
+LAB_BUILD_FQDN=${LAB_BUILD_FQDN:-localhost.localdomain}
+
+die() { echo "lab: $*" >&2; exit 1; }
+check_name() { [[ $1 =~ ^[a-z][a-z0-9-]{0,30}$ ]] || die "bad name '$1' (a-z, 0-9, -)"; }
+machine_dir() { echo "$LAB_DIR/machines/$1"; }
+
+# Prints why no machine can run on this host; nothing when one can.
+lab_missing() {
+    local tool d
+    [ "$(id -u)" = 0 ] || { echo "not root"; return; }
+    [ "$(. /etc/os-release && echo "$ID")" = debian ] || { echo "this host is not Debian"; return; }
+    for tool in systemd-nspawn:systemd-container debootstrap:debootstrap ip:iproute2 nsenter:util-linux openssl:openssl; do
+        command -v "${tool%:*}" >/dev/null || { echo "${tool%:*} not found (package ${tool#*:})"; return; }
+    done
+    ip netns add "$LAB_TAG-try-$$" 2>/dev/null || { echo "no network name space may be made"; return; }
+    ip netns del "$LAB_TAG-try-$$"
+    d=$(cg_dirs | head -n 1)
+    [ -n "$d" ] || { echo "no control groups under /sys/fs/cgroup"; return; }
+    mkdir "$d/$LAB_TAG-try-$$" 2>/dev/null || { echo "no control group may be made in $d"; return; }
+    rmdir "$d/$LAB_TAG-try-$$"
+}
+
+# Where this host gets its packages, the machines do too: lines of "URI SUITE COMPONENT".
+lab_sources() {
+    # shellcheck disable=SC2016  # apt fills these in
+    apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' \
+        'Created-By: Packages' 'Origin: Debian' | sort -u |
+        awk -v s="$LAB_SUITE" '$2 == s || index($2, s "-") == 1'
+}
+
+# set_identity ROOT FQDN: what an installer, or a person, does when a machine gets its name
+set_identity() {
+    echo "$2" >"$1/etc/hostname"
+    case $2 in
+        localhost*) printf '127.0.0.1 %s localhost\n::1 localhost\n' "$2";;
+        *) printf '127.0.0.1 localhost\n127.0.1.1 %s %s\n::1 localhost\n' "$2" "${2%%.*}";;
+    esac >"$1/etc/hosts"
+}
+
+# --- processes: only a pid that still is the process that was recorded is ever signalled ---------------
+pid_start() {
+    local stat
+    { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+    # After the name, which may hold blanks: field 3 is the state (a zombie is gone for us), 22 the start.
+    read -r -a stat <<<"${stat##*) }"
+    # shellcheck disable=SC2128  # both are elements of the array that was just read
+    [ "${stat[0]}" != Z ] && echo "${stat[19]}"
+}
+pid_write() { echo "$2 $(pid_start "$2")" >"$1"; }
+pid_is() {  # pid_is FILE: prints the pid in it while that process lives
+    local pid start
+    [ -s "$1" ] && read -r pid start <"$1" && [ "$(pid_start "$pid")" = "$start" ] && echo "$pid"
+}
+# leader NAME: the host's pid of the machine's init. Asked every time: a reboot changes it.
+leader() {
+    local np l=""
+    np=$(pid_is "$(machine_dir "$1")/nspawn.pid") || return 1
+    { read -r l _ <"/proc/$np/task/$np/children"; } 2>/dev/null || true
+    [ -n "$l" ] && [ "$(cat "/proc/$l/comm" 2>/dev/null)" = systemd ] && echo "$l"
+}
+in_machine() {  # in_machine LEADER COMMAND...
+    local l=$1; shift
+    nsenter -t "$l" -a env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        HOME=/root LANG=C.UTF-8 TERM=dumb SYSTEMD_PAGER="" SYSTEMD_COLORS=0 "$@"
+}
+# settle NAME SECONDS: prints running, degraded, ...; fails when the time is over or the machine gone
+settle() {
+    local l s="" end=$((SECONDS + $2))
+    while [ "$SECONDS" -lt "$end" ]; do
+        pid_is "$(machine_dir "$1")/supervisor.pid" >/dev/null || { echo gone; return 1; }
+        if l=$(leader "$1"); then
+            # --wait blocks as soon as there is a bus, so this does not spin.
+            s=$(in_machine "$l" timeout $((end - SECONDS)) systemctl is-system-running --wait 2>/dev/null) || true
+            case $s in running|degraded|maintenance) echo "$s"; return;; esac
+        fi
+        sleep 0.05
+    done
+    echo "not settled after $2 s (${s:-no init})"; return 1
+}
+
+# --- control groups: one of its own for each machine, or nspawn's payload groups of two would be one ----
+cg_dirs() {  # every hierarchy that nspawn writes to: v1 beside v2, or v2 alone
+    local d
+    for d in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do [ ! -d "$d" ] || echo "$d"; done
+    [ ! -f /sys/fs/cgroup/cgroup.procs ] || echo /sys/fs/cgroup
+}
+cg_enter() {  # puts the calling (sub)shell into group $1
+    local d
+    for d in $(cg_dirs); do mkdir -p "$d/$1"; echo "$BASHPID" >"$d/$1/cgroup.procs"; done
+}
+cg_pids() {
+    local d
+    for d in $(cg_dirs); do
+        [ ! -d "$d/$1" ] || find "$d/$1" -name cgroup.procs -exec cat {} + 2>/dev/null || true
+    done | sort -un
+}
+cg_remove() {  # removes group $1 once it is empty; nothing is killed
+    local d try
+    for d in $(cg_dirs); do
+        for try in 0 0.1 0.1 0.2 0.3 0.5 1; do  # the kernel needs a moment after the last exit
+            sleep "$try"
+            [ -d "$d/$1" ] || break
+            find "$d/$1" -depth -type d -exec rmdir {} + 2>/dev/null || true
+        done
+    done
+}
+
+# --- network: TAG-NAME is the machine's, TAG-NAME-x the world it is asked from, a cable between them ----
+# Nothing leads out of either, and the host's own network is not touched.
+net_up() {  # net_up NAME CIDR
+    local m=$LAB_TAG-$1 x=$LAB_TAG-$1-x n
+    net_down "$1"
+    for n in "$m" "$x"; do ip netns add "$n"; ip -n "$n" link set lo up; done
+    ip -n "$x" link add eth0 type veth peer name eth0 netns "$m"
+    ip -n "$m" addr add "$2" dev eth0
+    ip -n "$x" addr add "${2%.*}.254/${2#*/}" dev eth0
+    for n in "$m" "$x"; do ip -n "$n" link set eth0 up; done
+}
+net_down() {
+    local n
+    for n in "$LAB_TAG-$1" "$LAB_TAG-$1-x"; do [ ! -e "/run/netns/$n" ] || ip netns del "$n"; done
+}

@@ -1,0 +1,40 @@
+#!/bin/bash
+# stop.sh NAME [--cut] [--remove]
+# Powers machine NAME off in good order; --cut kills it on the spot; --remove deletes its files too.
+# Whatever an earlier run left under that name goes as well. Stopping a stopped machine is no error.
+. "$(dirname "$0")/common.sh"
+
+name=${1:?usage: stop.sh NAME [--cut] [--remove]}; shift
+check_name "$name"
+cut="" remove=""
+while [ $# -gt 0 ]; do
+    case $1 in --cut) cut=1;; --remove) remove=1;; *) die "unknown option $1";; esac
+    shift
+done
+dir=$(machine_dir "$name") group=$LAB_TAG-$name
+wait_gone() {  # until the supervisor has tidied up
+    local end=$((SECONDS + $1))
+    while pid_is "$dir/supervisor.pid" >/dev/null; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.05
+    done
+}
+
+if [ -z "$cut" ] && np=$(pid_is "$dir/nspawn.pid"); then
+    kill -TERM "$np"  # nspawn asks the machine's init to power off
+    wait_gone 30 || echo "lab: $name did not stop in 30 s, cutting" >&2
+fi
+# The init of a pid name space takes every process in it along.
+if l=$(leader "$name"); then kill -KILL "$l" || true; wait_gone 5 || true; fi
+# What a supervisor that was killed may have left: members of the machine's own control group, by their ids.
+for pid in $(cg_pids "$group"); do kill -KILL "$pid" 2>/dev/null || true; done
+for role in supervisor watch; do
+    if pid=$(pid_is "$dir/$role.pid"); then kill -KILL "$pid" || true; fi
+done
+cg_remove "$group"
+net_down "$name"
+# nspawn's own traces, which it leaves when it is killed.
+[ ! -d "/run/systemd/nspawn/propagate/$group" ] || rmdir "/run/systemd/nspawn/propagate/$group"
+[ ! -d "$dir/root" ] || rm -f "/run/systemd/nspawn/locks/inode-$(stat -c %d:%i "$dir/root")"
+rm -f "$dir"/*.pid
+if [ -n "$remove" ]; then rm -rf --one-file-system "$dir"; fi
