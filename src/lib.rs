@@ -1,10 +1,34 @@
+//! `reseed` makes again what a machine made under another name.
+//!
+//! ```text
+//!  words       identity  seed  artifact  fault           what things are
+//!  texts       hook  config  ledger                      what is written about them
+//!  decisions   plan                                      what a run would do, and why
+//!  the world   system  transaction  service  pki         how anything is done
+//!  gathering   facts  store  apply  gate                 between decisions and the world
+//!  the story   reseed                                    lock, recover, gather, plan, apply, record
+//!  the user    cli
+//! ```
+//!
+//! Words, texts and decisions are pure: values in, values out. Each effect has one door:
+//! `system::root` reads and changes files, `system::process` runs programs, `system::clock` reads
+//! the clock, `service` speaks D-Bus. A lint keeps it so.
+
+pub mod apply;
+pub mod artifact;
+pub mod cli;
 pub mod config;
+pub mod facts;
 pub mod fault;
+pub mod gate;
 pub mod hook;
 pub mod identity;
 pub mod ledger;
 pub mod pki;
+pub mod plan;
+pub mod reseed;
 pub mod seed;
 pub mod service;
+pub mod store;
 pub mod system;
 pub mod transaction;

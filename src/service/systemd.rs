@@ -1,1 +1,7 @@
-//! placeholder until the D-Bus side lands
+//! stand-in while the real one is written
+pub use super::Offline as Systemd;
+impl Systemd {
+    pub fn system_bus() -> Self {
+        Self
+    }
+}

@@ -14,13 +14,13 @@ use super::clock;
 /// Octets of a program's output that are kept for a message.
 const KEPT: u64 = 4096;
 
-/// Runs a program to its end and returns the last words it printed when it fails.
+/// Runs a program to its end and returns the beginning of what it printed.
 ///
 /// # Errors
 /// In words: not startable, failed with a status, or still running at the deadline (it is then
 /// killed with all its children).
 #[expect(clippy::disallowed_methods, reason = "this is the door to other programs")]
-pub fn run(arguments: &[String], deadline: Duration) -> Result<(), String> {
+pub fn run(arguments: &[String], deadline: Duration) -> Result<String, String> {
     let (program, rest) = arguments.split_first().ok_or("no program is named")?;
     let (mut reader, writer) = std::io::pipe().map_err(|error| format!("{program}: {error}"))?;
     let errors = writer.try_clone().map_err(|error| format!("{program}: {error}"))?;
@@ -62,10 +62,10 @@ pub fn run(arguments: &[String], deadline: Duration) -> Result<(), String> {
             Err(error) => return Err(format!("{program}: {error}")),
         }
     };
-    if status.success() {
-        return Ok(());
-    }
     let said = collector.join().unwrap_or_default();
+    if status.success() {
+        return Ok(String::from_utf8_lossy(&said).into_owned());
+    }
     Err(format!("{program} failed ({status}){}", last_words(&said)))
 }
 
@@ -84,14 +84,14 @@ fn last_words(output: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn sh(script: &str, deadline: Duration) -> Result<(), String> {
+    fn sh(script: &str, deadline: Duration) -> Result<String, String> {
         run(&["/bin/sh".into(), "-c".into(), script.into()], deadline)
     }
 
     #[test]
     fn outcomes() {
         let long = Duration::from_secs(10);
-        assert_eq!(sh("true", long), Ok(()));
+        assert_eq!(sh("echo out", long), Ok("out\n".into()));
         let failed = sh("echo first; echo 'line 7: no such file' >&2; exit 3", long).unwrap_err();
         assert!(failed.contains("status: 3") && failed.ends_with("first; line 7: no such file"), "{failed}");
         assert!(run(&["/nonexistent/program".into()], long).unwrap_err().contains("cannot be started"));
@@ -106,6 +106,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_output_neither_blocks_nor_fills_memory() {
-        assert_eq!(sh("head -c 300000 /dev/zero", Duration::from_secs(10)), Ok(()));
+        let kept = sh("head -c 300000 /dev/zero", Duration::from_secs(10)).unwrap();
+        assert_eq!(kept.len() as u64, KEPT);
     }
 }

@@ -276,6 +276,33 @@ impl Root {
         Ok(names)
     }
 
+    /// The paths that match a pattern of a shell, part by part; hidden names only where the pattern
+    /// has the dot. Directories that cannot be read hold nothing.
+    pub fn matching(&self, pattern: &str) -> Vec<PathBuf> {
+        let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+        let mut found = vec![PathBuf::from("/")];
+        for part in parts(Path::new(pattern)) {
+            let part = part.to_string_lossy().into_owned();
+            let wild = part.contains(['*', '?', '[']).then(|| glob::Pattern::new(&part).ok()).flatten();
+            found = match wild {
+                None => found.into_iter().map(|directory| directory.join(&part)).collect(),
+                Some(wild) => found
+                    .into_iter()
+                    .flat_map(|directory| {
+                        let names = self.names(&directory).unwrap_or_default();
+                        names
+                            .into_iter()
+                            .filter(|name| name.to_str().is_some_and(|name| wild.matches_with(name, options)))
+                            .map(|name| directory.join(name))
+                            .collect::<Vec<_>>()
+                    })
+                    .collect(),
+            };
+        }
+        found.retain(|path| matches!(self.status(path), Ok(Some(_))));
+        found
+    }
+
     /// The same path with every symbolic link in it followed inside the root; its last part need
     /// not exist.
     ///

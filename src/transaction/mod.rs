@@ -223,6 +223,14 @@ pub fn replace(root: &Root, path: &Path, content: &[u8], mode: u32) -> Result<()
     root.sync(parent(&path))
 }
 
+/// Removes a backup that is no longer wanted.
+///
+/// # Errors
+/// [`PathError`]
+pub fn discard_backup(root: &Root, directory: &Path) -> Result<(), PathError> {
+    backup::discard(root, Some(directory))
+}
+
 /// For files of our own: whoever runs this, and a mode.
 pub fn own_attributes(mode: u32) -> Attributes {
     Attributes {

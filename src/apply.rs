@@ -1,0 +1,363 @@
+//! Carries out one step of a plan: makes the certificates, swaps the files in, and asks the
+//! program itself whether it likes them. Telling services and deciding is the story's, because a
+//! unit that reads the files of several steps is told once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::artifact::{Artifact, Bundle};
+use crate::hook::{ExtraName, HookName};
+use crate::identity::HostName;
+use crate::ledger::{Digest, Entry, Ledger, Made, RunId};
+use crate::pki::container::{self, Part};
+use crate::pki::inspect::Certificate;
+use crate::pki::issue::{self, Profile};
+use crate::pki::key::{KeyError, PrivateKey, Secret};
+use crate::pki::serial::Serial;
+use crate::plan::{Action, Facts, HookPlan, Task};
+use crate::store;
+use crate::system::root::{Attributes, PathError, Root};
+use crate::system::{process, users};
+use crate::transaction::{Backup, Change, Staged, Swapped};
+
+/// How long a program may take to check its configuration.
+const CHECK: Duration = Duration::from_secs(60);
+
+/// What is the same for every step of a run.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// The root that is worked on.
+    pub root: &'a Root,
+    /// What was found out.
+    pub facts: &'a Facts,
+    /// The run's name.
+    pub id: &'a RunId,
+    /// Hours before the present at which validity starts.
+    pub backdate_hours: u32,
+}
+
+/// Keys and serials that were made ready for one hook's tasks, in their order.
+#[derive(Debug)]
+pub struct Ready {
+    keys: Vec<Result<PrivateKey, KeyError>>,
+    serials: Vec<Vec<Serial>>,
+}
+
+/// A step whose files are in place and can still be taken back.
+#[derive(Debug)]
+#[must_use]
+pub struct Applied<'a> {
+    /// The files.
+    pub swapped: Swapped<'a>,
+    /// What is to be recorded once they stand.
+    pub entry: Entry,
+}
+
+/// What a transaction carries for the ledger, should the power go before it is recorded.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Payload {
+    /// The hook; nothing is recorded for it when `entry` is absent.
+    pub hook: HookName,
+    /// What to record.
+    #[serde(default)]
+    pub entry: Option<Entry>,
+}
+
+/// Why a step could not be carried out; everything is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A file.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A certificate.
+    #[error("the certificate cannot be made: {0}")]
+    Certificate(String),
+    /// The program refuses the new files.
+    #[error("its own check refuses the new files: {0}")]
+    Refused(String),
+}
+
+/// Makes the keys of all steps, side by side: an RSA key takes a core for a while.
+///
+/// The serials are drawn here too, so that the highest can be recorded before any is used.
+pub fn make_ready(steps: &[&HookPlan], ledger: &mut Ledger) -> Result<BTreeMap<HookName, Ready>, KeyError> {
+    let mut ready = BTreeMap::new();
+    let jobs: Vec<(usize, &Task)> = steps
+        .iter()
+        .enumerate()
+        .flat_map(|(step, hook)| made_tasks(hook).map(move |task| (step, task)))
+        .collect();
+    let mut keys = generate(&jobs);
+    keys.reverse();
+    for hook in steps {
+        let mut one = Ready { keys: Vec::new(), serials: Vec::new() };
+        for task in made_tasks(hook) {
+            one.keys.extend(keys.pop());
+            let mut serials = Vec::new();
+            for model in 0..task.bundle.models.len() {
+                let mut random = [0_u8; 20];
+                getrandom::fill(&mut random).map_err(|error| KeyError::Random(error.to_string()))?;
+                let serial = Serial::next(ledger.highest_serial, task.replaced_serial(model), random);
+                ledger.highest_serial = ledger.highest_serial.max(Some(serial));
+                serials.push(serial);
+            }
+            one.serials.push(serials);
+        }
+        ready.insert(hook.hook.clone(), one);
+    }
+    Ok(ready)
+}
+
+fn generate(jobs: &[(usize, &Task)]) -> Vec<Result<PrivateKey, KeyError>> {
+    if let [(_, task)] = jobs {
+        return vec![PrivateKey::generate(task.bundle.algorithm)];
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
+    let next = Mutex::new(0..jobs.len());
+    let done = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(at) = next.lock().ok().and_then(|mut next| next.next()) {
+                    let Some((_, task)) = jobs.get(at) else { continue };
+                    let key = PrivateKey::generate(task.bundle.algorithm);
+                    if let Ok(mut done) = done.lock() {
+                        done.insert(at, key);
+                    }
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap_or_default().into_values().collect()
+}
+
+fn made_tasks(hook: &HookPlan) -> impl Iterator<Item = &Task> {
+    hook.tasks.iter().filter(|task| task.action == Action::Make)
+}
+
+/// Makes, swaps and checks one step. What it returns can still be taken back.
+///
+/// # Errors
+/// [`ApplyError`]; everything is as it was.
+pub fn apply<'a>(
+    run: &Run<'a>,
+    step: &HookPlan,
+    ready: Ready,
+    recorded: Option<&Entry>,
+) -> Result<Applied<'a>, ApplyError> {
+    let (changes, entry) = Maker { run, step, recorded }.make(ready)?;
+    let payload = Payload { hook: step.hook.clone(), entry: Some(entry.clone()) };
+    let payload = toml::to_string(&payload).map_err(|error| ApplyError::Certificate(error.to_string()))?;
+    let before =
+        recorded.map(toml::to_string).transpose().map_err(|e| ApplyError::Certificate(e.to_string()))?;
+    let backup = Backup::new(store::backup_directory(run.id, &step.hook), before);
+    let id = format!("{}-{}", run.id, step.hook);
+    let swapped = Staged::begin(run.root, &id, &changes, payload, Some(backup))?.swap()?;
+    match check(run.root, step) {
+        Ok(()) => Ok(Applied { swapped, entry }),
+        Err(reason) => {
+            swapped.take_back()?;
+            Err(ApplyError::Refused(reason))
+        }
+    }
+}
+
+/// A program that is not there has nothing to say; one of another root cannot be asked.
+fn check(root: &Root, step: &HookPlan) -> Result<(), String> {
+    if !root.is_live() {
+        return Ok(());
+    }
+    let there = |program: &str| {
+        root.resolve(Path::new(program))
+            .and_then(|real| root.status(&real))
+            .is_ok_and(|status| status.is_some())
+    };
+    let distinct: BTreeSet<&Vec<String>> = step.checks.iter().collect();
+    distinct
+        .into_iter()
+        .filter(|command| command.first().is_some_and(|program| there(program)))
+        .try_for_each(|command| process::run(command, CHECK).map(|_| ()))
+}
+
+struct Maker<'a> {
+    run: &'a Run<'a>,
+    step: &'a HookPlan,
+    recorded: Option<&'a Entry>,
+}
+
+/// A certificate as text and as what it says.
+struct Issued {
+    text: String,
+    says: Certificate,
+}
+
+impl Maker<'_> {
+    fn make(&self, ready: Ready) -> Result<(Vec<Change>, Entry), ApplyError> {
+        // What is unknown at the moment is taken as it was when the hook was last made.
+        let identity = match self.recorded {
+            Some(entry) => self.run.facts.identity.filled_from(&entry.identity),
+            None => self.run.facts.identity.clone(),
+        };
+        let fqdn = identity.proper().map_err(|why| ApplyError::Certificate(why.0))?;
+        let mut changes = Vec::new();
+        let mut links = Links::of(self.run.root, self.step);
+        let mut file = self.recorded.map(|entry| entry.file.clone()).unwrap_or_default();
+        for ((task, key), serials) in made_tasks(self.step).zip(ready.keys).zip(ready.serials) {
+            let key = key?;
+            let issued = serials
+                .into_iter()
+                .zip(&task.bundle.models)
+                .map(|(serial, model)| {
+                    let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+                    for extra in &model.names {
+                        match extra {
+                            ExtraName::Short => names.extend(HostName::parse(fqdn.label()).ok()),
+                            ExtraName::Addresses => {
+                                addresses.extend(identity.addresses.value().into_iter().flatten())
+                            }
+                            ExtraName::Name(name) => names.extend([name.clone()]),
+                        }
+                    }
+                    let profile = Profile {
+                        fqdn: &fqdn,
+                        names: &names,
+                        addresses: &addresses,
+                        subject: &self.run.facts.subject,
+                        usage: &model.usage,
+                        serial,
+                        now: self.run.facts.now,
+                        days: task.bundle.days,
+                        backdate_hours: self.run.backdate_hours,
+                    };
+                    issue_and_verify(&profile, &key)
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            let key = key.to_pem(task.bundle.container())?;
+            self.bundle(&task.bundle, &key, &issued, &mut links, &mut changes, &mut file)?;
+        }
+        changes.extend(links.into_changes());
+        let entry = Entry {
+            run: self.run.id.clone(),
+            made: self.run.facts.now,
+            identity: self.run.facts.identity.to_record(self.recorded.map(|entry| &entry.identity)),
+            file,
+        };
+        Ok((changes, entry))
+    }
+
+    fn bundle(
+        &self,
+        bundle: &Bundle,
+        key: &Secret,
+        issued: &[Issued],
+        links: &mut Links<'_>,
+        changes: &mut Vec<Change>,
+        file: &mut BTreeMap<PathBuf, Made>,
+    ) -> Result<(), ApplyError> {
+        for artifact in &bundle.artifacts {
+            let Some(certificate) = issued.get(artifact.model) else { continue };
+            let content = container::write(&artifact.holds, key, &certificate.text, "");
+            let holds_certificate = artifact.holds.contains(&Part::Certificate);
+            let made = Made {
+                sha256: Digest::of(content.reveal().as_bytes()),
+                serial: certificate.says.serial.filter(|_| holds_certificate),
+                not_after: holds_certificate.then_some(certificate.says.not_after),
+                links: links.place(artifact, &certificate.says)?,
+            };
+            file.insert(artifact.real.clone(), made);
+            changes.push(Change::File {
+                path: artifact.real.clone(),
+                content,
+                attributes: self.attributes(artifact)?,
+                exact: false,
+            });
+        }
+        Ok(())
+    }
+
+    /// Looked up even where a file is there and keeps its own: a hook that names a group that does
+    /// not exist is refused the first time, not the first time that the file is missing.
+    fn attributes(&self, artifact: &Artifact) -> Result<Attributes, PathError> {
+        Ok(Attributes {
+            user: users::user(self.run.root, &artifact.owner)?,
+            group: users::group(self.run.root, &artifact.group)?,
+            mode: artifact.mode,
+            extended: Vec::new(),
+        })
+    }
+}
+
+/// Reads back what was written: nothing goes to disk that does not hold what it should.
+fn issue_and_verify(profile: &Profile<'_>, key: &PrivateKey) -> Result<Issued, ApplyError> {
+    let text =
+        issue::self_signed(profile, key).map_err(|error| ApplyError::Certificate(error.to_string()))?;
+    let der = container::read(text.as_bytes()).certificates.into_iter().next().unwrap_or_default();
+    let says = Certificate::from_der(&der).map_err(ApplyError::Certificate)?;
+    let right = says.covers(profile.fqdn.as_str())
+        && says.public_digest == key.public_digest()
+        && says.serial == Some(profile.serial)
+        && says.self_signed
+        && covers_now(&says, profile.now);
+    if right {
+        Ok(Issued { text, says })
+    } else {
+        Err(ApplyError::Certificate("it does not say what it should".into()))
+    }
+}
+
+fn covers_now(certificate: &Certificate, now: OffsetDateTime) -> bool {
+    certificate.not_before <= now && now < certificate.not_after
+}
+
+/// The subject-hash links of one step: those that led to its files before, and those that will.
+struct Links<'a> {
+    root: &'a Root,
+    old: BTreeSet<PathBuf>,
+    new: BTreeMap<PathBuf, PathBuf>,
+}
+
+impl<'a> Links<'a> {
+    fn of(root: &'a Root, step: &HookPlan) -> Self {
+        let old =
+            made_tasks(step).flat_map(|task| task.bundle.artifacts.iter().flat_map(|a| a.links.clone()));
+        Self { root, old: old.collect(), new: BTreeMap::new() }
+    }
+
+    /// Finds the lowest free number for a certificate's hash: two certificates of the same subject
+    /// stand side by side as `.0` and `.1`.
+    fn place(
+        &mut self,
+        artifact: &Artifact,
+        certificate: &Certificate,
+    ) -> Result<BTreeSet<PathBuf>, PathError> {
+        let Some(directory) = &artifact.hash_link else { return Ok(BTreeSet::new()) };
+        let target = match artifact.real.strip_prefix(directory) {
+            Ok(beside) => beside.to_owned(),
+            Err(_) => artifact.real.clone(),
+        };
+        for number in 0..u16::MAX {
+            let link = directory.join(format!("{}.{number}", certificate.subject_hash));
+            let free = self.old.contains(&link) || self.root.status(&link)?.is_none();
+            if free && !self.new.contains_key(&link) {
+                self.new.insert(link.clone(), target);
+                return Ok(BTreeSet::from([link]));
+            }
+        }
+        Err(PathError::refused(directory, "every number for this subject hash is taken"))
+    }
+
+    fn into_changes(self) -> Vec<Change> {
+        let gone = self.old.iter().filter(|link| !self.new.contains_key(*link)).cloned();
+        let removed = gone.map(|path| Change::Remove { path }).collect::<Vec<_>>();
+        self.new.into_iter().map(|(path, target)| Change::Link { path, target }).chain(removed).collect()
+    }
+}

@@ -1,0 +1,34 @@
+//! Where messages go: to the journal with their fields when systemd reads standard error, else to
+//! standard error, and there only what the user must know.
+#![expect(clippy::disallowed_methods, reason = "the environment is what tells who reads standard error")]
+
+use std::io;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+pub fn start(verbose: bool) {
+    if is_journal()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        let journal = journal.with_syslog_identifier("reseed".into());
+        return tracing_subscriber::registry().with(journal.with_filter(LevelFilter::INFO)).init();
+    }
+    let level = if verbose { LevelFilter::INFO } else { LevelFilter::OFF };
+    let terminal = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .without_time()
+        .with_target(false)
+        .with_ansi(false);
+    tracing_subscriber::registry().with(terminal.with_filter(level)).init();
+}
+
+/// `JOURNAL_STREAM` names the device and inode of the journal's end of standard error
+/// (systemd.exec(5)); a program that redirected it has another.
+fn is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(stat) = nix::sys::stat::fstat(io::stderr()) else { return false };
+    stream == format!("{}:{}", stat.st_dev, stat.st_ino)
+}

@@ -1,0 +1,167 @@
+//! The command line: its definitions, which help, manual pages and completions share, and the way
+//! to each command's own file.
+
+mod apply;
+mod check;
+mod docs;
+mod explain;
+mod hook;
+mod log;
+mod plan;
+mod rehome;
+mod rollback;
+mod status;
+mod text;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::reseed::{ReseedError, World};
+use crate::service::systemd::Systemd;
+use crate::service::{Offline, Services};
+use crate::system::clock;
+use crate::system::root::{PathError, Root};
+
+/// Puts right what a machine made under another name
+///
+/// A machine is built under one name and lives under another. Certificates made from the old name
+/// stay wrong until somebody notices. reseed notices: it records who the machine was when each of
+/// them was made, compares that with who the machine is now, and makes again exactly what no
+/// longer holds, in one crash-safe step, and tells the services that read it.
+#[derive(Debug, Parser)]
+#[command(name = "reseed", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
+pub struct CommandLine {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The same for every command.
+const EXIT_STATUS: &str = "Exit status:\n  \
+    0   done, or nothing to do\n  \
+    1   something failed, and is as it was or is recorded for the next run\n  \
+    2   wrong usage, or a file that cannot be understood\n  \
+    3   `check`, `plan --exit-code`: something is stale\n  \
+    4   `check`, `apply --strict`: the identity is not proper\n  \
+    75  another run holds the lock";
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Work on the system in this directory instead of the running one
+    ///
+    /// Any directory but `/` is offline: nothing is restarted, users and groups are those of its
+    /// own files, and symbolic links are followed inside it and never out of it.
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Add a directory of hooks below all others
+    ///
+    /// For a root in which reseed itself is not installed.
+    #[arg(long, global = true, value_name = "DIR")]
+    hooks: Option<PathBuf>,
+    /// Say on standard error what is being done
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show who the machine is, what is stale and why, and what is held back
+    Status(status::Arguments),
+    /// Show what `apply` would do, and why; change nothing
+    Plan(plan::Arguments),
+    /// Make again what no longer holds
+    Apply(apply::Arguments),
+    /// Give the machine its place: set its name or seed if asked to, then apply
+    Rehome(rehome::Arguments),
+    /// Tell by the exit status whether the identity is proper and everything fresh
+    Check(check::Arguments),
+    /// Tell whose a file is, what reads it, and what would be done with it
+    Explain(explain::Arguments),
+    /// Put back what a run replaced
+    Rollback(rollback::Arguments),
+    /// Show and check hooks
+    Hook(hook::Arguments),
+    /// Write a completion script for a shell to standard output
+    Completions(docs::Completions),
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Manual(docs::Manual),
+}
+
+/// Carries out a command line, and returns the exit status.
+pub fn run(line: CommandLine) -> ExitCode {
+    log::start(line.global.verbose);
+    let status = carry_out(&line).unwrap_or_else(|failure| {
+        let _ = writeln!(io::stderr(), "reseed: {failure}");
+        failure.status()
+    });
+    ExitCode::from(status as u8)
+}
+
+fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
+    let open = |path: &Path| Root::open(path).map_err(|error| Failure::Usage(error.to_string()));
+    let root = open(&line.global.root)?;
+    let below = line.global.hooks.as_deref().map(open).transpose()?;
+    let services = services(&root)?;
+    let world = World { root: &root, below: below.as_ref(), services: services.as_ref(), now: clock::now() };
+    match &line.command {
+        Command::Status(arguments) => status::run(world, arguments),
+        Command::Plan(arguments) => plan::run(world, arguments),
+        Command::Apply(arguments) => apply::run(world, arguments),
+        Command::Rehome(arguments) => rehome::run(world, arguments),
+        Command::Check(arguments) => check::run(world, arguments),
+        Command::Explain(arguments) => explain::run(world, arguments),
+        Command::Rollback(arguments) => rollback::run(world, arguments),
+        Command::Hook(arguments) => hook::run(world, arguments),
+        Command::Completions(arguments) => docs::completions(arguments),
+        Command::Manual(arguments) => docs::manual(arguments),
+    }
+}
+
+/// A service manager is asked only where one runs: sd_booted(3) tells by the same directory.
+fn services(root: &Root) -> Result<Box<dyn Services>, PathError> {
+    let booted = root.is_live() && root.status(Path::new("/run/systemd/system"))?.is_some();
+    Ok(if booted { Box::new(Systemd::system_bus()) } else { Box::new(Offline) })
+}
+
+/// An exit status; see [`EXIT_STATUS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Done = 0,
+    Failed = 1,
+    Wrong = 2,
+    Stale = 3,
+    Improper = 4,
+    Busy = 75,
+}
+
+/// Why a command ends without having done its work.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Reseed(#[from] ReseedError),
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    fn status(&self) -> Status {
+        match self {
+            Self::Reseed(ReseedError::Busy) => Status::Busy,
+            Self::Reseed(ReseedError::Fault(_) | ReseedError::Usage(_)) | Self::Usage(_) => Status::Wrong,
+            // A reader that has seen enough, such as `head`, is no failure of ours.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::Done,
+            _ => Status::Failed,
+        }
+    }
+}

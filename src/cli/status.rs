@@ -1,0 +1,95 @@
+//! `reseed status`
+
+use std::io::{self, Write};
+
+use super::{Failure, Status, text};
+use crate::plan::{Action, Request};
+use crate::reseed::{Outlook, World, look};
+
+/// Show who the machine is, what is stale and why, and what is held back
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
+    let seen = look(world, &Request::default())?;
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        text::json(
+            &mut out,
+            &serde_json::json!({
+                "identity": seen.plan.identity,
+                "name": seen.plan.name,
+                "put-off": seen.plan.put_off,
+                "stale": seen.plan.is_stale(),
+                "hooks": seen.plan.hooks,
+                "idle": seen.facts.idle,
+                "failures": seen.ledger.failure,
+                "gates": seen.ledger.gate,
+                "faults": seen.faults,
+                "notes": seen.notes,
+            }),
+        )?;
+    } else {
+        write(&mut out, &seen)?;
+    }
+    Ok(if seen.faults.is_empty() { Status::Done } else { Status::Wrong })
+}
+
+fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {
+    match (&seen.plan.name, &seen.plan.put_off) {
+        (Some(name), _) => writeln!(out, "This machine is {name}.")?,
+        (None, Some(why)) => writeln!(out, "This machine has no name for a certificate: {why}")?,
+        (None, None) => {}
+    }
+    text::identity(out, &seen.plan.identity)?;
+    writeln!(out)?;
+    for hook in &seen.plan.hooks {
+        let stale = seen.plan.serves_stale(hook);
+        let left = hook.tasks.iter().any(|task| task.action == Action::Leave);
+        let state = match (stale, left, hook.tasks.is_empty() && hook.borrowed.is_empty()) {
+            (true, ..) => "STALE",
+            (_, true, _) => "not ours",
+            (_, _, true) => "nothing",
+            _ => "fresh",
+        };
+        writeln!(out, "{:<9} {}", state, hook.hook)?;
+        for task in &hook.tasks {
+            writeln!(out, "          {}", text::files(task))?;
+            writeln!(out, "          {}", task.verdict)?;
+            for reason in &task.reasons {
+                writeln!(out, "          because {reason}")?;
+            }
+        }
+        for (path, owner) in &hook.borrowed {
+            writeln!(out, "          {} is made by {owner}", path.display())?;
+        }
+        for problem in &hook.problems {
+            writeln!(out, "          note: {problem}")?;
+        }
+        if let Some(failure) = seen.ledger.failure.get(&hook.hook) {
+            writeln!(
+                out,
+                "          failed {} times, last on {}: {}",
+                failure.attempts, failure.last, failure.error
+            )?;
+        }
+    }
+    for (hook, why) in &seen.facts.idle {
+        writeln!(out, "{:<9} {hook}: {why}", "idle")?;
+    }
+    for (unit, gate) in &seen.ledger.gate {
+        writeln!(out, "{:<9} {unit} ({}) since {}: {}", "HELD", gate.policy, gate.since, gate.reason)?;
+        writeln!(out, "          it is let go by the first `reseed apply` that makes it fresh")?;
+    }
+    for fault in &seen.faults {
+        writeln!(out, "{:<9} {fault}", "FAULT")?;
+    }
+    for note in &seen.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    Ok(())
+}

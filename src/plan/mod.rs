@@ -1,0 +1,427 @@
+//! The plan: facts, hooks and ledger in; what a run would do out, each step with its reason.
+//!
+//! Pure. The same plan is printed by `reseed plan`, carried out by `reseed apply`, and compared in
+//! tests; nothing is decided anywhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
+
+use crate::artifact::{self, Bundle, Found, Verdict};
+use crate::hook::{Families, HookName, Policy, Verb};
+use crate::identity::{Drift, Facet, HostName, Identity, Improper};
+use crate::ledger::{Entry, Ledger};
+use crate::pki::container::Part;
+use crate::pki::serial::Serial;
+use crate::seed::Subject;
+
+/// Everything that a plan needs to know of the world.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The present time.
+    pub now: OffsetDateTime,
+    /// When this program was built: no clock is right that says less.
+    pub built: OffsetDateTime,
+    /// Who the machine is.
+    pub identity: Identity,
+    /// The site's subject fields.
+    pub subject: Subject,
+    /// Days before its end at which a certificate of ours is made anew.
+    pub renew_before_days: u32,
+    /// The distribution.
+    pub families: Families,
+    /// The hooks that apply.
+    pub hooks: BTreeMap<HookName, HookFacts>,
+    /// The hooks that do not, and why.
+    pub idle: BTreeMap<HookName, String>,
+}
+
+/// What was found out about one hook that applies.
+#[derive(Debug, Clone)]
+pub struct HookFacts {
+    /// Facets whose change makes its files stale.
+    pub watches: BTreeSet<Facet>,
+    /// What to do with its units while it is stale.
+    pub policy: Policy,
+    /// Replace stale files even where they are not ours.
+    pub adopt: bool,
+    /// Its keys with their certificates.
+    pub bundles: Vec<Bundle>,
+    /// Files that it reads and another hook makes.
+    pub borrowed: BTreeMap<PathBuf, HookName>,
+    /// The units that read them, by pattern.
+    pub units: BTreeMap<String, Verb>,
+    /// The program's own checks of its configuration.
+    pub checks: Vec<Vec<String>>,
+    /// What could not be understood in the program's configuration.
+    pub problems: Vec<String>,
+}
+
+/// What the caller asks for beside what is stale.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Only these hooks; all when empty.
+    pub only: BTreeSet<HookName>,
+    /// Files to be replaced although they are not ours, or are fresh.
+    pub adopt: BTreeSet<PathBuf>,
+}
+
+/// What a run would do.
+#[derive(Debug, Clone, Serialize)]
+#[must_use]
+pub struct Plan {
+    /// Who the machine is.
+    pub identity: Identity,
+    /// The name that certificates would carry.
+    pub name: Option<HostName>,
+    /// Why nothing is made, whatever is stale.
+    pub put_off: Option<PutOff>,
+    /// Every hook that applies.
+    pub hooks: Vec<HookPlan>,
+}
+
+/// Why a run makes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "why", content = "reason", rename_all = "kebab-case")]
+pub enum PutOff {
+    /// The identity is not fit for a certificate.
+    Improper(Improper),
+    /// The clock is earlier than this program.
+    Clock(String),
+}
+
+impl fmt::Display for PutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Improper(why) => write!(f, "the identity is not proper: {why}"),
+            Self::Clock(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What a run would do for one hook.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HookPlan {
+    /// Its name.
+    pub hook: HookName,
+    /// What happens to its units if it stays stale.
+    pub policy: Policy,
+    /// Its keys with their certificates, and what becomes of each.
+    pub tasks: Vec<Task>,
+    /// Files that it reads and another hook makes.
+    pub borrowed: BTreeMap<PathBuf, HookName>,
+    /// Its own units, by pattern.
+    pub units: BTreeMap<String, Verb>,
+    /// The units to be told: its own, and those of hooks that borrow what is made here.
+    pub tell: BTreeMap<String, Verb>,
+    /// Checks to be passed before anybody is told.
+    pub checks: Vec<Vec<String>>,
+    /// What could not be understood in the program's configuration.
+    pub problems: Vec<String>,
+}
+
+/// What becomes of one bundle.
+#[derive(Debug, Clone, Serialize)]
+pub struct Task {
+    /// The files, as their configuration names them.
+    pub files: Vec<PathBuf>,
+    /// Whose they are.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// Why they no longer hold; empty when they do.
+    pub reasons: Vec<Reason>,
+    /// What is done about it.
+    pub action: Action,
+    /// What is to be made.
+    #[serde(skip)]
+    pub bundle: Bundle,
+}
+
+/// What is done about a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Nothing: it holds.
+    Keep,
+    /// It is made again.
+    Make,
+    /// Nothing: it does not hold, but it is not ours to replace.
+    Leave,
+}
+
+/// Why a bundle no longer holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// A file or link is not there.
+    Missing(PathBuf),
+    /// The machine is somebody else than when we made it.
+    Drifted(Drift),
+    /// The certificate does not name this machine.
+    Names {
+        /// The names that it carries.
+        says: String,
+    },
+    /// The certificate claims what nobody meant.
+    Untrue(String),
+    /// Its end is near or past.
+    Ends {
+        /// The end of its validity.
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
+    /// The key is not the certificate's.
+    KeyMismatch(PathBuf),
+    /// The administrator asks for it.
+    Asked,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(path) => write!(f, "{} is missing", path.display()),
+            Self::Drifted(drift) => write!(f, "{drift}"),
+            Self::Names { says } => write!(f, "it says {says}"),
+            Self::Untrue(field) => write!(f, "it claims {field}"),
+            Self::Ends { at } => write!(f, "it ends on {}", at.date()),
+            Self::KeyMismatch(path) => {
+                write!(f, "the key in {} belongs to another certificate", path.display())
+            }
+            Self::Asked => f.write_str("it is asked for"),
+        }
+    }
+}
+
+impl Plan {
+    /// The hooks for which something is to be made, in their order; none while the run is put off.
+    pub fn steps(&self) -> Vec<&HookPlan> {
+        let wanted = |hook: &&HookPlan| self.put_off.is_none() && hook.makes_something();
+        self.hooks.iter().filter(wanted).collect()
+    }
+
+    /// Says whether anything at all no longer holds and is ours to put right.
+    pub fn is_stale(&self) -> bool {
+        self.hooks.iter().any(HookPlan::makes_something)
+    }
+
+    /// Says whether a hook's units would serve something stale: its own files, or borrowed ones.
+    pub fn serves_stale(&self, hook: &HookPlan) -> bool {
+        hook.makes_something()
+            || hook.borrowed.keys().any(|real| self.hooks.iter().any(|owner| owner.makes(real)))
+    }
+}
+
+impl HookPlan {
+    /// Says whether anything of it is to be made.
+    pub fn makes_something(&self) -> bool {
+        self.tasks.iter().any(|task| task.action == Action::Make)
+    }
+
+    fn makes(&self, real: &Path) -> bool {
+        self.tasks
+            .iter()
+            .filter(|task| task.action == Action::Make)
+            .any(|task| task.bundle.artifacts.iter().any(|artifact| artifact.real == real))
+    }
+}
+
+/// Decides what a run would do.
+pub fn plan(facts: &Facts, ledger: &Ledger, request: &Request) -> Plan {
+    let proper = facts.identity.proper();
+    let mut names = ledger.names.clone();
+    if let Ok(name) = &proper {
+        names.extend([name.as_str().to_owned(), name.label().to_owned()]);
+    }
+    let decision = Decision { facts, ledger, request, names: &names, proper: proper.as_ref().ok() };
+    let mut hooks: Vec<HookPlan> = facts
+        .hooks
+        .iter()
+        .filter(|(name, _)| request.only.is_empty() || request.only.contains(*name))
+        .map(|(name, hook)| decision.hook(name, hook))
+        .collect();
+    tell_borrowers(&mut hooks, facts);
+    Plan {
+        identity: facts.identity.clone(),
+        name: proper.clone().ok(),
+        put_off: put_off(facts, proper),
+        hooks,
+    }
+}
+
+fn put_off(facts: &Facts, proper: Result<HostName, Improper>) -> Option<PutOff> {
+    if facts.now < facts.built {
+        return Some(PutOff::Clock(format!(
+            "the clock says {}, but this program was built on {}: the run is put off until the clock is right",
+            facts.now.date(),
+            facts.built.date()
+        )));
+    }
+    proper.err().map(PutOff::Improper)
+}
+
+/// Whoever reads a file that another hook makes is told, and asked whether it likes it.
+fn tell_borrowers(hooks: &mut [HookPlan], facts: &Facts) {
+    for hook in hooks {
+        let reads_it = |name: &HookName, borrower: &HookFacts| {
+            let lends = |(real, owner): (&PathBuf, &HookName)| *owner == hook.hook && hook.makes(real);
+            *name != hook.hook && borrower.borrowed.iter().any(lends)
+        };
+        let borrowers: Vec<&HookFacts> = facts
+            .hooks
+            .iter()
+            .filter(|(name, facts)| reads_it(name, facts))
+            .map(|(_, facts)| facts)
+            .collect();
+        for borrower in borrowers {
+            for (unit, verb) in &borrower.units {
+                let told = hook.tell.entry(unit.clone()).or_insert(*verb);
+                *told = (*told).max(*verb);
+            }
+            hook.checks.extend(borrower.checks.iter().cloned());
+        }
+    }
+}
+
+struct Decision<'a> {
+    facts: &'a Facts,
+    ledger: &'a Ledger,
+    request: &'a Request,
+    names: &'a BTreeSet<String>,
+    proper: Option<&'a HostName>,
+}
+
+impl Decision<'_> {
+    fn hook(&self, name: &HookName, hook: &HookFacts) -> HookPlan {
+        let entry = self.ledger.hook.get(name);
+        HookPlan {
+            hook: name.clone(),
+            policy: hook.policy,
+            tasks: hook.bundles.iter().map(|bundle| self.task(hook, entry, bundle)).collect(),
+            borrowed: hook.borrowed.clone(),
+            units: hook.units.clone(),
+            tell: hook.units.clone(),
+            checks: hook.checks.clone(),
+            problems: hook.problems.clone(),
+        }
+    }
+
+    fn task(&self, hook: &HookFacts, entry: Option<&Entry>, bundle: &Bundle) -> Task {
+        let verdict = bundle.verdict(self.names);
+        let asked = bundle
+            .artifacts
+            .iter()
+            .any(|a| self.request.adopt.contains(&a.path) || self.request.adopt.contains(&a.real));
+        let mut reasons = match &verdict {
+            Verdict::Absent | Verdict::Managed => self.managed(hook, entry, bundle),
+            _ => self.unmanaged(bundle),
+        };
+        let action = if asked {
+            reasons.push(Reason::Asked);
+            Action::Make
+        } else if reasons.is_empty() {
+            Action::Keep
+        } else if verdict.is_replaceable() || hook.adopt {
+            Action::Make
+        } else {
+            Action::Leave
+        };
+        let files = bundle.artifacts.iter().map(|artifact| artifact.path.clone()).collect();
+        Task { files, verdict, reasons, action, bundle: bundle.clone() }
+    }
+
+    /// Reasons for files that we made, or that are not there: the ledger says for whom.
+    fn managed(&self, hook: &HookFacts, entry: Option<&Entry>, bundle: &Bundle) -> Vec<Reason> {
+        let mut reasons = missing(bundle, true);
+        if let Some(entry) = entry
+            // A name that is not fit for a certificate is no change: names flap while a machine boots.
+            && self.proper.is_some()
+        {
+            let drift = self.facts.identity.drift_from(&entry.identity, &hook.watches);
+            if !drift.is_empty() {
+                reasons.push(Reason::Drifted(drift));
+            }
+        }
+        // Of a short life the last third is its end, or it would be made anew at every run.
+        let days = self.facts.renew_before_days.min(bundle.days / 3);
+        let limit = self.facts.now + Duration::days(i64::from(days));
+        let ends = bundle.artifacts.iter().filter_map(|artifact| match &artifact.found {
+            Found::Ours(made) => made.not_after,
+            _ => None,
+        });
+        reasons.extend(ends.min().filter(|end| *end <= limit).map(|at| Reason::Ends { at }));
+        reasons
+    }
+
+    /// Reasons for files that the ledger does not know: they speak for themselves.
+    fn unmanaged(&self, bundle: &Bundle) -> Vec<Reason> {
+        let mut reasons = missing(bundle, false);
+        let keys: Vec<(&Path, &[u8; 32])> = bundle
+            .artifacts
+            .iter()
+            .filter_map(|a| Some((a.path.as_path(), a.content()?.key.as_ref()?.as_ref().ok()?)))
+            .collect();
+        for model in 0..bundle.models.len() {
+            let Some(certificate) = bundle.certificate(model) else { continue };
+            let names = certificate.names();
+            let named = self
+                .proper
+                .is_none_or(|name| names.contains(name.as_str()) || certificate.covers(name.as_str()));
+            let nobody = names.iter().all(|name| name.starts_with("localhost"));
+            if !named || nobody {
+                let says = if names.is_empty() { "no name".into() } else { join(&names) };
+                reasons.push(Reason::Names { says });
+            }
+            reasons.extend(artifact::claims_something_untrue(certificate).map(Reason::Untrue));
+            if certificate.not_after <= self.facts.now {
+                reasons.push(Reason::Ends { at: certificate.not_after });
+            }
+            if let Some((path, _)) = keys.iter().find(|(_, digest)| **digest != certificate.public_digest) {
+                reasons.push(Reason::KeyMismatch((*path).to_owned()));
+            }
+        }
+        reasons.dedup();
+        reasons
+    }
+}
+
+/// A copy that nobody has made yet is no reason to make its certificate anew.
+fn missing(bundle: &Bundle, with_copies: bool) -> Vec<Reason> {
+    let counts = bundle.artifacts.iter().filter(|artifact| with_copies || !artifact.copy);
+    let files = counts.filter(|a| a.found == Found::Absent).map(|a| a.path.clone());
+    let links = bundle.artifacts.iter().filter_map(|artifact| match &artifact.found {
+        Found::Ours(made) => made.links.iter().find(|link| !artifact.links.contains(*link)).cloned(),
+        _ => None,
+    });
+    files.chain(links).map(Reason::Missing).collect()
+}
+
+fn join(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl Task {
+    /// The serial of the certificate that is replaced, by the place of its model.
+    pub fn replaced_serial(&self, model: usize) -> Option<Serial> {
+        let of_ours =
+            self.bundle.artifacts.iter().filter(|a| a.model == model).find_map(|a| match &a.found {
+                Found::Ours(made) => made.serial,
+                _ => None,
+            });
+        of_ours.or_else(|| self.bundle.certificate(model)?.serial)
+    }
+
+    /// The file that holds a certificate, for people: the first of the bundle.
+    pub fn headline(&self) -> &Path {
+        let certificate = self.bundle.artifacts.iter().find(|a| a.holds.contains(&Part::Certificate));
+        certificate
+            .or(self.bundle.artifacts.first())
+            .map_or(Path::new(""), |artifact| artifact.path.as_path())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,304 @@
+//! Our own files: the directories of hooks, settings and seed with their precedence; the lock;
+//! the ledger, the history and the backups on disk.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, Settings};
+use crate::fault::Fault;
+use crate::hook::{Catalogue, Hook, HookName, manifest};
+use crate::ledger::{Ledger, RunId};
+use crate::seed::Subject;
+use crate::system::root::{self, Kind, Lock, PathError, Root};
+use crate::transaction;
+
+/// Directories of hooks, weakest first: packages, run time, the administrator.
+pub const HOOKS: [&str; 3] = ["/usr/lib/reseed/hooks.d", "/run/reseed/hooks.d", "/etc/reseed/hooks.d"];
+/// What is recorded.
+pub const LEDGER: &str = "/var/lib/reseed/ledger.toml";
+/// A line for everything that was changed.
+pub const HISTORY: &str = "/var/lib/reseed/history.jsonl";
+/// What runs replaced.
+pub const BACKUPS: &str = "/var/lib/reseed/backups";
+
+const STATE: &str = "/var/lib/reseed";
+const LOCK: &str = "/run/reseed/lock";
+const SETTINGS: &str = "/etc/reseed/reseed.toml";
+const SETTINGS_FRAGMENTS: [&str; 3] =
+    ["/usr/lib/reseed/reseed.toml.d", "/run/reseed/reseed.toml.d", "/etc/reseed/reseed.toml.d"];
+/// The seed, weakest first; between the vendor's and the site's stands the systemd credential.
+const SEED_DEFAULT: &str = "/usr/share/reseed/seed.toml";
+const SEED_CREDENTIAL: &str = "/run/credentials/@system/reseed.seed";
+/// The site's own seed.
+pub const SEED: &str = "/etc/reseed/seed.toml";
+const SEED_FRAGMENTS: [&str; 1] = ["/etc/reseed/seed.d"];
+
+/// Something of ours cannot be had: a text that is wrong, or a file that does not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A text that cannot be understood: exit status 2.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The system refused.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+/// Takes the lock of a root; nothing when another run holds it.
+///
+/// # Errors
+/// [`PathError`]
+pub fn lock(root: &Root) -> Result<Option<Lock>, PathError> {
+    root.lock(Path::new(LOCK))
+}
+
+/// Reads the settings.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn settings(root: &Root) -> Result<Settings, StoreError> {
+    let mut texts = Vec::new();
+    texts.extend(root.text(Path::new(SETTINGS))?.map(|text| (PathBuf::from(SETTINGS), text)));
+    for path in fragments(root, &SETTINGS_FRAGMENTS.map(Path::new))? {
+        let text = root.text(&path)?.unwrap_or_default();
+        texts.push((path, text));
+    }
+    let texts: Vec<(&Path, &str)> =
+        texts.iter().map(|(path, text)| (path.as_path(), text.as_str())).collect();
+    Ok(config::parse(&texts)?)
+}
+
+/// Reads the seed, and names the files that it came from.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn seed(root: &Root) -> Result<(Subject, Vec<PathBuf>), StoreError> {
+    let mut files = vec![PathBuf::from(SEED_DEFAULT)];
+    if root.is_live() {
+        files.push(PathBuf::from(SEED_CREDENTIAL));
+    }
+    files.push(PathBuf::from(SEED));
+    files.extend(fragments(root, &SEED_FRAGMENTS.map(Path::new))?);
+    let mut subject = Subject::default();
+    let mut read = Vec::new();
+    for path in files {
+        if let Some(text) = root.text(&path)? {
+            subject = subject.overlaid(Subject::parse(&path, &text)?);
+            read.push(path);
+        }
+    }
+    Ok((subject, read))
+}
+
+/// A hook file that counts, with the root that it lies in.
+type HookFile<'a> = (&'a Root, PathBuf);
+
+/// The hooks in force, and the faults of those that are not for that reason. `below` is a further
+/// directory of the caller's own system, weaker than all others, opened as a root of its own.
+///
+/// # Errors
+/// [`PathError`] when a directory cannot be read.
+pub fn hooks(root: &Root, below: Option<&Root>) -> Result<(Catalogue, Vec<Fault>), PathError> {
+    let mut hooks = Vec::new();
+    let mut faults = Vec::new();
+    for (name, (root, path)) in hook_files(root, below)? {
+        // The administrator switches a hook off with a link to /dev/null.
+        if root.link_target(&path)?.is_some_and(|target| target == Path::new("/dev/null")) {
+            continue;
+        }
+        match read_hook(root, &path, &name) {
+            Ok(hook) => hooks.push(hook),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    Ok((hooks.into_iter().collect(), faults))
+}
+
+/// The hook files that count, by name: a later directory replaces an earlier one's.
+fn hook_files<'a>(
+    root: &'a Root,
+    below: Option<&'a Root>,
+) -> Result<BTreeMap<OsString, HookFile<'a>>, PathError> {
+    let mut files = BTreeMap::new();
+    let sources = below.map(|below| (below, Path::new("/"))).into_iter();
+    for (root, directory) in sources.chain(HOOKS.iter().map(|directory| (root, Path::new(*directory)))) {
+        for name in root.names(directory)? {
+            if Path::new(&name).extension().is_some_and(|extension| extension == "toml") {
+                let path = directory.join(&name);
+                files.insert(name, (root, path));
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn read_hook(root: &Root, path: &Path, name: &OsStr) -> Result<Hook, Fault> {
+    let stem = name.to_str().and_then(|name| name.strip_suffix(".toml")).and_then(HookName::parse);
+    let name = stem.ok_or_else(|| Fault::whole(path, "the file's name is no name of a hook"))?;
+    only_the_owner_writes(root, path)?;
+    let text = root.read(path).map_err(|error| Fault::whole(path, error.source.to_string()))?;
+    let text = String::from_utf8(text).map_err(|_| Fault::whole(path, "the text is not UTF-8"))?;
+    manifest::parse(name, path, &text)
+}
+
+/// A hook acts with the rights of root, so nobody else may have written it.
+fn only_the_owner_writes(root: &Root, path: &Path) -> Result<(), Fault> {
+    let failed = |error: PathError| Fault::whole(path, error.source.to_string());
+    let real = root.resolve(path).map_err(failed)?;
+    let status = root.status(&real).map_err(failed)?;
+    let status = status.ok_or_else(|| Fault::whole(path, "the file is not there"))?;
+    if status.user != 0 && status.user != root::effective_user() {
+        return Err(Fault::whole(path, format!("it belongs to user {}, not to root; refused", status.user)));
+    }
+    if status.kind == Kind::File && status.mode & 0o022 != 0 {
+        let message = format!("others may write to it (mode {:04o}); refused; `chmod go-w` it", status.mode);
+        return Err(Fault::whole(path, message));
+    }
+    Ok(())
+}
+
+/// Reads the ledger; an empty one where none is yet.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn ledger(root: &Root) -> Result<Ledger, StoreError> {
+    let path = Path::new(LEDGER);
+    match root.text(path)? {
+        Some(text) => Ok(Ledger::parse(path, &text)?),
+        None => Ok(Ledger::default()),
+    }
+}
+
+/// Writes the ledger, durably.
+///
+/// # Errors
+/// [`PathError`]; the old one stands.
+pub fn save_ledger(root: &Root, _lock: &Lock, ledger: &Ledger) -> Result<(), PathError> {
+    let path = Path::new(LEDGER);
+    let text = ledger.to_text().map_err(|error| PathError::refused(path, error))?;
+    root.make_directory(Path::new(STATE), 0o700)?;
+    transaction::replace(root, path, text.as_bytes(), 0o600)
+}
+
+/// Adds a line to the history: one JSON object, no secret in it.
+///
+/// # Errors
+/// [`PathError`]
+pub fn note(root: &Root, _lock: &Lock, line: &serde_json::Value) -> Result<(), PathError> {
+    root.make_directory(Path::new(STATE), 0o700)?;
+    root.append(Path::new(HISTORY), &line.to_string())
+}
+
+/// Where a run keeps what one hook's files were.
+pub fn backup_directory(run: &RunId, hook: &HookName) -> PathBuf {
+    Path::new(BACKUPS).join(run.as_str()).join(hook.as_str())
+}
+
+/// The runs whose backups are kept, oldest first, each with its hooks.
+///
+/// # Errors
+/// [`PathError`]
+pub fn backups(root: &Root) -> Result<Vec<(RunId, Vec<HookName>)>, PathError> {
+    let mut runs = Vec::new();
+    for name in root.names(Path::new(BACKUPS))? {
+        let Some(run) = name.to_str().and_then(|name| RunId::try_from(name.to_owned()).ok()) else {
+            continue;
+        };
+        let hooks = root.names(&Path::new(BACKUPS).join(run.as_str()))?;
+        let hooks = hooks.iter().filter_map(|hook| HookName::parse(hook.to_str()?)).collect();
+        runs.push((run, hooks));
+    }
+    Ok(runs)
+}
+
+/// Removes the backups of all but the last `keep` runs.
+///
+/// # Errors
+/// [`PathError`]
+pub fn prune_backups(root: &Root, keep: usize) -> Result<(), PathError> {
+    let runs = backups(root)?;
+    for (run, hooks) in runs.iter().take(runs.len().saturating_sub(keep)) {
+        for hook in hooks {
+            transaction::discard_backup(root, &backup_directory(run, hook))?;
+        }
+    }
+    Ok(())
+}
+
+/// The `.toml` files of drop-in directories by name: a later directory replaces an earlier one's,
+/// a link to `/dev/null` leaves nothing.
+fn fragments(root: &Root, directories: &[&Path]) -> Result<Vec<PathBuf>, PathError> {
+    let mut files = BTreeMap::new();
+    for directory in directories {
+        for name in root.names(directory)? {
+            if Path::new(&name).extension().is_some_and(|extension| extension == "toml") {
+                let path = directory.join(&name);
+                let masked = root.link_target(&path)?.is_some_and(|target| target == Path::new("/dev/null"));
+                files.insert(name, (!masked).then_some(path));
+            }
+        }
+    }
+    Ok(files.into_values().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    const HOOK: &str = "version = 1\ndescription = \"DESCRIPTION\"\n[applies]\nfiles = [\"/x\"]\n[[certificate]]\n\
+        [[certificate.file]]\npath = \"/x.pem\"\nholds = [\"key\", \"certificate\"]\n";
+
+    fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, description) in files {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            if *description == "/dev/null" {
+                symlink(description, &path).unwrap();
+            } else {
+                std::fs::write(&path, HOOK.replace("DESCRIPTION", description)).unwrap();
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+            }
+        }
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    #[test]
+    fn later_directories_replace_earlier_ones_and_null_switches_off() {
+        let (_dir, root) = machine(&[
+            ("usr/lib/reseed/hooks.d/a.toml", "vendor"),
+            ("usr/lib/reseed/hooks.d/b.toml", "vendor"),
+            ("usr/lib/reseed/hooks.d/c.toml", "vendor"),
+            ("run/reseed/hooks.d/b.toml", "run"),
+            ("etc/reseed/hooks.d/b.toml", "site"),
+            ("etc/reseed/hooks.d/c.toml", "/dev/null"),
+            ("etc/reseed/hooks.d/README", "no hook"),
+        ]);
+        let (_below_dir, below) = machine(&[("a.toml", "below"), ("d.toml", "below")]);
+        let (hooks, faults) = hooks(&root, Some(&below)).unwrap();
+        assert!(faults.is_empty(), "{faults:?}");
+        let found: Vec<_> =
+            hooks.iter().map(|hook| (hook.name.as_str(), hook.description.as_str())).collect();
+        assert_eq!(found, [("a", "vendor"), ("b", "site"), ("d", "below")]);
+    }
+
+    #[test]
+    fn one_bad_hook_does_not_stop_the_others() {
+        let (dir, root) = machine(&[
+            ("etc/reseed/hooks.d/good.toml", "good"),
+            ("etc/reseed/hooks.d/open.toml", "open"),
+            ("etc/reseed/hooks.d/typo.toml", "\"\ntypo = \"x"),
+        ]);
+        let open = dir.path().join("etc/reseed/hooks.d/open.toml");
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o666)).unwrap();
+        let (hooks, faults) = hooks(&root, None).unwrap();
+        assert_eq!(hooks.iter().map(|hook| hook.name.as_str()).collect::<Vec<_>>(), ["good"]);
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert!(faults[0].starts_with("/etc/reseed/hooks.d/open.toml: others may write"), "{faults:?}");
+        assert!(faults[1].starts_with("/etc/reseed/hooks.d/typo.toml:3:1: unknown field"), "{faults:?}");
+    }
+}
