@@ -61,11 +61,12 @@ pub fn hold_back(
     let held = ledger.gate.get(wish.unit).is_some_and(|gate| gate.policy == wish.policy);
     // Marks are gone after a boot; what is recorded is not.
     let marked = wish.policy != Policy::Hold || is_marked(root, wish.unit)?;
-    if held && marked {
-        if let Some(gate) = ledger.gate.get_mut(wish.unit) {
-            gate.reason = wish.reason.to_owned();
-            return Ok(gate.hooks.insert(wish.hook.clone()));
-        }
+    if held
+        && marked
+        && let Some(gate) = ledger.gate.get_mut(wish.unit)
+    {
+        gate.reason = wish.reason.to_owned();
+        return Ok(gate.hooks.insert(wish.hook.clone()));
     }
     if wish.policy == Policy::Hold {
         mark(root, wish.unit, wish.reason)?;

@@ -14,6 +14,17 @@
 //! `system::root` reads and changes files, `system::process` runs programs, `system::clock` reads
 //! the clock, `service` speaks D-Bus. A lint keeps it so.
 
+// Purity, and one door for each effect: see .clippy.toml. Nothing panics on input.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::todo,
+    clippy::unimplemented
+)]
+
 pub mod apply;
 pub mod artifact;
 pub mod cli;

@@ -38,8 +38,7 @@ pub fn domain_in_resolv_conf(text: &str) -> Option<String> {
             let mut words = line.split_whitespace();
             matches!(words.next(), Some("domain" | "search")).then(|| words.next())?
         })
-        .filter(|name| *name != ".")
-        .next_back()
+        .rfind(|name| *name != ".")
         .and_then(|name| HostName::parse(name).ok())
         .map(|name| name.as_str().to_owned())
 }

@@ -45,7 +45,11 @@ pub struct PrivateKey {
 enum Kind {
     P256(p256::SecretKey),
     P384(p384::SecretKey),
-    Rsa(rsa::RsaPrivateKey),
+    Rsa(Box<rsa::RsaPrivateKey>),
+}
+
+fn rsa_kind(key: rsa::RsaPrivateKey) -> Kind {
+    Kind::Rsa(Box::new(key))
 }
 
 impl fmt::Debug for PrivateKey {
@@ -90,7 +94,7 @@ impl PrivateKey {
     fn rsa(bits: usize) -> Result<Self, KeyError> {
         rsa::RsaPrivateKey::new(&mut UnwrapErr(SysRng), bits)
             .map_err(library)
-            .map(Kind::Rsa)
+            .map(rsa_kind)
             .and_then(Self::from_kind)
     }
 
@@ -101,7 +105,7 @@ impl PrivateKey {
     /// [`KeyError::Unreadable`] for anything else, a key under a password among it.
     pub fn from_der(label: &str, der: &[u8]) -> Result<Self, KeyError> {
         let kind = match label {
-            "RSA PRIVATE KEY" => rsa::RsaPrivateKey::from_pkcs1_der(der).ok().map(Kind::Rsa),
+            "RSA PRIVATE KEY" => rsa::RsaPrivateKey::from_pkcs1_der(der).ok().map(rsa_kind),
             "EC PRIVATE KEY" => p256::SecretKey::from_sec1_der(der)
                 .ok()
                 .map(Kind::P256)
@@ -110,7 +114,7 @@ impl PrivateKey {
                 .ok()
                 .map(Kind::P256)
                 .or_else(|| p384::SecretKey::from_pkcs8_der(der).ok().map(Kind::P384))
-                .or_else(|| rsa::RsaPrivateKey::from_pkcs8_der(der).ok().map(Kind::Rsa)),
+                .or_else(|| rsa::RsaPrivateKey::from_pkcs8_der(der).ok().map(rsa_kind)),
             _ => None,
         };
         kind.ok_or(KeyError::Unreadable).and_then(Self::from_kind)
@@ -183,7 +187,7 @@ impl rcgen::SigningKey for PrivateKey {
                 Ok(signature.to_vec())
             }
             Kind::Rsa(key) => {
-                let signer = pkcs1v15::SigningKey::<Sha256>::new(key.clone());
+                let signer = pkcs1v15::SigningKey::<Sha256>::new(key.as_ref().clone());
                 Ok(signer.try_sign(message).map_err(refused)?.to_vec())
             }
         }

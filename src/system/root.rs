@@ -641,6 +641,7 @@ pub mod power {
     use std::io;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    /// Counts changes, and refuses those after the cut.
     #[derive(Debug)]
     pub struct Power {
         changes: AtomicUsize,
@@ -654,6 +655,7 @@ pub mod power {
     }
 
     impl Power {
+        /// One change; an error once the power is off.
         pub fn change(&self) -> io::Result<()> {
             if self.changes.fetch_add(1, Ordering::Relaxed) >= self.cut_at.load(Ordering::Relaxed) {
                 return Err(io::Error::other("the power is off"));
