@@ -142,24 +142,24 @@ pub enum GateChange {
     Held,
 }
 
-/// What names a run: the time it began, to the second, and four random hexadecimal digits.
+/// What names a run: the time it began, to the microsecond, so that names sort as runs came.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
 impl RunId {
     /// Makes the name of a run that begins at `now`.
-    pub fn new(now: OffsetDateTime, random: [u8; 2]) -> Self {
+    pub fn new(now: OffsetDateTime) -> Self {
         let (date, time) = (now.date(), now.time());
-        let [a, b] = random;
         Self(format!(
-            "{:04}{:02}{:02}T{:02}{:02}{:02}Z-{a:02x}{b:02x}",
+            "{:04}{:02}{:02}T{:02}{:02}{:02}-{:06}",
             date.year(),
             u8::from(date.month()),
             date.day(),
             time.hour(),
             time.minute(),
-            time.second()
+            time.second(),
+            time.microsecond()
         ))
     }
 
@@ -291,19 +291,15 @@ mod tests {
         ledger.record_failure(name.clone(), now, "first".into());
         ledger.record_failure(name.clone(), now, "second".into());
         assert_eq!(ledger.failure[&name].attempts, 2);
-        let entry = Entry {
-            run: RunId::new(now, [0, 1]),
-            made: now,
-            identity: Record::default(),
-            file: BTreeMap::new(),
-        };
+        let entry =
+            Entry { run: RunId::new(now), made: now, identity: Record::default(), file: BTreeMap::new() };
         ledger.record(name.clone(), entry);
         assert!(ledger.failure.is_empty() && ledger.hook.contains_key(&name));
     }
 
     #[test]
     fn runs_are_named_by_their_time() {
-        assert_eq!(RunId::new(OffsetDateTime::UNIX_EPOCH, [0xab, 1]).as_str(), "19700101T000000Z-ab01");
+        assert_eq!(RunId::new(OffsetDateTime::UNIX_EPOCH).as_str(), "19700101T000000-000000");
         assert!(RunId::try_from("../../etc/passwd".to_owned()).is_err());
     }
 }

@@ -127,7 +127,7 @@ fn ledger(fqdn: &str) -> Ledger {
     let mut ledger = Ledger::default();
     ledger.names = record(fqdn).names();
     let entry = Entry {
-        run: RunId::new(day(-5), [0, 0]),
+        run: RunId::new(day(-5)),
         made: day(-5),
         identity: record(fqdn),
         file: BTreeMap::from([("/etc/x.key".into(), made(300)), ("/etc/x.certificate".into(), made(300))]),

@@ -16,14 +16,14 @@ pub fn set_static_name(name: &HostName) -> Result<bool, ServiceError> {
         let hostnamed = hostnamed.map_err(|error| ServiceError(format!("hostnamed: {error}")))?;
         match hostnamed.set_static_hostname(name.as_str(), false).await {
             Ok(()) => Ok(true),
-            Err(zbus::Error::MethodError(error, ..)) if is_absent(error.as_str()) => Ok(false),
+            Err(zbus::Error::FDO(error)) if is_absent(&error) => Ok(false),
             Err(error) => Err(ServiceError(format!("hostnamed does not take the name {name}: {error}"))),
         }
     })
 }
 
-fn is_absent(error: &str) -> bool {
-    error.ends_with(".ServiceUnknown") || error.ends_with(".NameHasNoOwner") || error.ends_with("NoSuchUnit")
+fn is_absent(error: &zbus::fdo::Error) -> bool {
+    matches!(error, zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_))
 }
 
 /// org.freedesktop.hostname1(5), the one method that is used.

@@ -3,6 +3,7 @@
 //! The one trait at the edge of the boot path: a directory can stand in for `/`, but nothing
 //! stands in for PID 1. `systemd` speaks to it over D-Bus; [`Offline`] is for every other root.
 
+pub mod gate;
 pub mod hostnamed;
 pub mod systemd;
 

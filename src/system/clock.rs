@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-/// The present time in UTC, without fractions of a second.
+/// The present time in UTC.
 #[expect(clippy::disallowed_methods, reason = "this is the door to the clock")]
 pub fn now() -> OffsetDateTime {
-    let now = OffsetDateTime::from(std::time::SystemTime::now());
-    now.replace_nanosecond(0).unwrap_or(now)
+    OffsetDateTime::from(std::time::SystemTime::now())
 }
 
 /// Waits; used only between two looks at a service.

@@ -665,6 +665,12 @@ pub mod power {
     }
 
     impl super::Root {
+        /// Takes a scratch root for the running system's, so that services are told.
+        pub fn pretend_live(mut self) -> Self {
+            self.live = true;
+            self
+        }
+
         /// Lets `changes` more changes happen, and none after them.
         pub fn cut_power_after(&self, changes: usize) {
             self.power.changes.store(0, Ordering::Relaxed);

@@ -163,12 +163,12 @@ impl Journal {
         Ok(journals)
     }
 
-    /// Says whether there is any.
+    /// Says whether there is any, be it a draft.
     ///
     /// # Errors
     /// [`PathError`]
     pub fn any(root: &Root) -> Result<bool, PathError> {
-        Ok(Self::names(root)?.iter().any(|(_, _, state)| state.is_some()))
+        Ok(!Self::names(root)?.is_empty())
     }
 
     fn names(root: &Root) -> Result<Vec<(PathBuf, String, Option<State>)>, PathError> {

@@ -7,6 +7,7 @@
 #   --owner     the machine goes, with its files, when that process is no more
 #   --no-start  only makes the copy and prints where its root is
 # A reboot asked for inside is carried out.
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 
 supervise() {  # runs nspawn, again for as long as it says "reboot" (133, because of --keep-unit)

@@ -2,6 +2,7 @@
 # build-root.sh VARIANT
 # Builds roots/VARIANT: a bare Debian (made once), the packages of variants/VARIANT.pkgs, then
 # variants/VARIANT.setup run inside. Does nothing when it is there and its inputs are what they were.
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 
 variant=${1:?usage: build-root.sh VARIANT}
@@ -17,14 +18,19 @@ stamp=$( { echo "$LAB_SUITE $LAB_BUILD_FQDN"; cat "${inputs[@]}"; } | sha256sum 
 [ "$(cat "$root.stamp" 2>/dev/null)" != "$stamp" ] || exit 0
 missing=$(lab_missing)
 [ -z "$missing" ] || die "$missing"
-rm -rf --one-file-system "$new"  # of a build that was interrupted; its name spaces went with it
+cg_kill "$group"  # a build that was interrupted
+rm -rf --one-file-system "$new"
 
 if [ ! -s "$base" ]; then
     echo "lab: debootstrap $LAB_SUITE" >&2
     mirror=$(lab_sources | awk -v s="$LAB_SUITE" '$2 == s { print $1; exit }')
     [ -n "$mirror" ] || die "apt knows no Debian source for $LAB_SUITE; run apt-get update"
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,openssl,ca-certificates,iproute2,hostname \
-        "$LAB_SUITE" "$new" "$mirror" >"$LAB_DIR/cache/debootstrap.log" 2>&1 </dev/null 9>&- ||
+    (
+        cg_enter "$group"
+        exec unshare --mount debootstrap --variant=minbase \
+            --include=systemd,systemd-sysv,dbus,openssl,ca-certificates,iproute2,hostname \
+            "$LAB_SUITE" "$new" "$mirror" </dev/null 9>&-
+    ) >"$LAB_DIR/cache/debootstrap.log" 2>&1 ||
         die "debootstrap failed; see $LAB_DIR/cache/debootstrap.log"
     tar -C "$new" --numeric-owner --xattrs --exclude='./var/cache/apt/archives/*.deb' -cf "$base.new" .
     mv "$base.new" "$base"
@@ -50,7 +56,7 @@ apt-get -q -y --no-install-recommends -o DPkg::Options::=--force-unsafe-io insta
 sh -eux /.lab/*.setup
 # No resolver: look-ups then fail at once, where in a network that leads nowhere they would time out.
 : >/etc/resolv.conf
-rm -rf /usr/sbin/policy-rc.d /.lab /var/lib/apt/lists/*
+rm -rf /usr/sbin/policy-rc.d /.lab /var/lib/apt/lists/* /var/cache/apt/*.bin
 B
 # nspawn brings /proc, /sys, /dev and its own host name and processes, and takes them all down again.
 # (Not --suppress-sync: it fails O_SYNC opens, and LMDB with them.)

@@ -65,7 +65,7 @@ pid_start() {
 pid_write() { echo "$2 $(pid_start "$2")" >"$1"; }
 pid_is() {  # pid_is FILE: prints the pid in it while that process lives
     local pid start
-    [ -s "$1" ] && read -r pid start <"$1" && [ "$(pid_start "$pid")" = "$start" ] && echo "$pid"
+    [ -s "$1" ] && read -r pid start <"$1" && [ -n "$start" ] && [ "$(pid_start "$pid")" = "$start" ] && echo "$pid"
 }
 # leader NAME: the host's pid of the machine's init. Asked every time: a reboot changes it.
 leader() {
@@ -110,7 +110,12 @@ cg_pids() {
         [ ! -d "$d/$1" ] || find "$d/$1" -name cgroup.procs -exec cat {} + 2>/dev/null || true
     done | sort -un
 }
-cg_remove() {  # removes group $1 once it is empty; nothing is killed
+cg_kill() {  # ends whatever still runs in group $1, and removes it
+    local pid
+    for pid in $(cg_pids "$1"); do kill -KILL "$pid" 2>/dev/null || true; done
+    cg_remove "$1"
+}
+cg_remove() {  # removes group $1 once it is empty
     local d try
     for d in $(cg_dirs); do
         for try in 0 0.1 0.1 0.2 0.3 0.5 1; do  # the kernel needs a moment after the last exit

@@ -2,6 +2,7 @@
 # exec.sh NAME COMMAND...            runs COMMAND inside the machine, as root
 # exec.sh NAME --outside COMMAND...  runs it here, in the network that sees the machine
 # exec.sh NAME --settle SECONDS      waits until systemd inside has settled, and prints its state
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 name=${1:?usage: exec.sh NAME COMMAND...}; shift
 check_name "$name"

@@ -4,6 +4,7 @@
 # one line with tabs between:
 #   PORT  MATCH|MISMATCH|NOTLS  SHA256  SERIAL  SUBJECT
 # MATCH: the certificate holds for FQDN. Exits 1 unless every port matches.
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 name=${1:?usage: probe.sh NAME FQDN [PORT...]} fqdn=${2:?usage: probe.sh NAME FQDN [PORT...]}; shift 2
 check_name "$name"

@@ -2,6 +2,7 @@
 # stop.sh NAME [--cut] [--remove]
 # Powers machine NAME off in good order; --cut kills it on the spot; --remove deletes its files too.
 # Whatever an earlier run left under that name goes as well. Stopping a stopped machine is no error.
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 
 name=${1:?usage: stop.sh NAME [--cut] [--remove]}; shift
@@ -26,12 +27,11 @@ if [ -z "$cut" ] && np=$(pid_is "$dir/nspawn.pid"); then
 fi
 # The init of a pid name space takes every process in it along.
 if l=$(leader "$name"); then kill -KILL "$l" || true; wait_gone 5 || true; fi
-# What a supervisor that was killed may have left: members of the machine's own control group, by their ids.
-for pid in $(cg_pids "$group"); do kill -KILL "$pid" 2>/dev/null || true; done
 for role in supervisor watch; do
     if pid=$(pid_is "$dir/$role.pid"); then kill -KILL "$pid" || true; fi
 done
-cg_remove "$group"
+# What a supervisor that was killed may have left: members of the machine's own control group.
+cg_kill "$group"
 net_down "$name"
 # nspawn's own traces, which it leaves when it is killed.
 [ ! -d "/run/systemd/nspawn/propagate/$group" ] || rmdir "/run/systemd/nspawn/propagate/$group"

@@ -184,7 +184,7 @@ pub fn roll_back(world: World<'_>, run: Option<&RunId>) -> Result<(RunId, Vec<Ho
         None => ReseedError::Usage("there is no backup of any run".into()),
     })?;
     let seen = outlook(world, &Request::default(), ledger.clone(), false, Vec::new())?;
-    let id = new_run(world.now)?;
+    let id = RunId::new(world.now);
     let mut units = BTreeMap::new();
     for hook in &hooks {
         put_back(world, &lock, &mut ledger, &run, hook, &id)?;
@@ -294,7 +294,7 @@ fn make(
     if steps.is_empty() {
         return Ok(());
     }
-    let id = new_run(world.now)?;
+    let id = RunId::new(world.now);
     report.run = Some(id.clone());
     let mut ready = apply::make_ready(&steps, ledger)?;
     // The serials are set aside before the first of them can be seen by anybody.
@@ -434,7 +434,13 @@ fn gate_and_release(
         let Some(reason) = report.why_stale(&seen.plan, hook) else { continue };
         stale.insert(hook.hook.clone());
         for unit in hook.units.keys() {
-            let wish = Wish { unit, hook: &hook.hook, policy: hook.policy, reason: &reason, now: world.now };
+            let wish = Wish {
+                unit,
+                hook: &hook.hook,
+                policy: hook.policy,
+                reason: &reason,
+                now: seconds(world.now),
+            };
             match gate::hold_back(world.root, world.services, ledger, wish) {
                 Ok(true) => {
                     warn!(unit, hook = %hook.hook, policy = %hook.policy, reason, "held back");
@@ -514,7 +520,7 @@ impl Report {
 
     fn fail(&mut self, ledger: &mut Ledger, step: &HookPlan, now: OffsetDateTime, reason: String) {
         error!(hook = %step.hook, reason, "not made; the old files stand");
-        ledger.record_failure(step.hook.clone(), now, reason.clone());
+        ledger.record_failure(step.hook.clone(), seconds(now), reason.clone());
         self.outcomes.insert(step.hook.clone(), Outcome::Failed(reason));
     }
 
@@ -533,10 +539,9 @@ impl Report {
     }
 }
 
-fn new_run(now: OffsetDateTime) -> Result<RunId, ReseedError> {
-    let mut random = [0_u8; 2];
-    getrandom::fill(&mut random).map_err(|error| KeyError::Random(error.to_string()))?;
-    Ok(RunId::new(now, random))
+/// What is recorded for people has no fractions of a second.
+fn seconds(now: OffsetDateTime) -> OffsetDateTime {
+    now.replace_nanosecond(0).unwrap_or(now)
 }
 
 fn history(run: &RunId, hook: &HookName, outcome: &Outcome, plan: &Plan) -> serde_json::Value {
@@ -563,3 +568,6 @@ fn note(world: World<'_>, lock: &Lock, line: &serde_json::Value) {
         warn!(%error, "the history could not be written, proceeding");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! Whole runs on scratch machines: the power is cut before every change, services refuse, names
+//! come and go.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::hook::Policy;
+use crate::pki::container;
+use crate::pki::inspect::Certificate;
+use crate::service::{Offline, ServiceError};
+
+const PAIR: &str = "version = 1\ndescription = \"a pair\"\n[applies]\nfiles = [\"/etc/pair\"]\n\
+    [[certificate]]\n\
+    [[certificate.file]]\npath = \"/etc/pair/x.key\"\nholds = [\"key\"]\n\
+    [[certificate.file]]\npath = \"/etc/pair/x.crt\"\nholds = [\"certificate\"]\nhash-link = \"/etc/pair/hash\"\n\
+    [[unit]]\nname = \"pair.service\"\nchange = \"reload\"\n";
+const COMBINED: &str = "version = 1\ndescription = \"one file\"\n[applies]\nfiles = [\"/etc/combined\"]\n\
+    [[certificate]]\n\
+    [[certificate.file]]\npath = \"/etc/combined/x.pem\"\nholds = [\"key\", \"certificate\"]\n\
+    [[unit]]\nname = \"combined.service\"\nchange = \"restart\"\n";
+
+/// A machine that is called as it is told, with two hooks and nothing made yet.
+fn machine(fqdn: &str) -> (tempfile::TempDir, Root) {
+    let memory = Path::new("/dev/shm");
+    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    let me = (crate::system::root::effective_user(), nix::unistd::getegid().as_raw());
+    let write = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("etc/hostname", fqdn);
+    write("etc/passwd", &format!("root:x:{}:0::/root:/bin/sh\n", me.0));
+    write("etc/group", &format!("root:x:{}:\n", me.1));
+    write("etc/reseed/hooks.d/pair.toml", PAIR);
+    write("etc/reseed/hooks.d/combined.toml", COMBINED);
+    write("etc/pair/hash/.keep", "");
+    write("etc/combined/.keep", "");
+    let root = Root::open(dir.path()).unwrap();
+    (dir, root)
+}
+
+fn now() -> OffsetDateTime {
+    crate::system::clock::now()
+}
+
+fn world<'a>(root: &'a Root, services: &'a dyn Services) -> World<'a> {
+    World { root, below: None, services, now: now() }
+}
+
+fn rename(dir: &tempfile::TempDir, fqdn: &str) {
+    std::fs::write(dir.path().join("etc/hostname"), fqdn).unwrap();
+}
+
+/// The name that a pair is for; fails when the key is another certificate's.
+fn whole(root: &Root, key: &str, certificate: &str) -> Option<String> {
+    let read = |path| root.read_optional(Path::new(path)).unwrap();
+    let (Some(key), Some(certificate)) = (read(key), read(certificate)) else {
+        assert_eq!(read(key).is_some(), read(certificate).is_some(), "half a pair");
+        return None;
+    };
+    let (key, _) = container::read(&key).key.unwrap();
+    let says = Certificate::from_der(&container::read(&certificate).certificates[0]).unwrap();
+    assert_eq!(key.unwrap().public_digest(), says.public_digest, "a mixed pair");
+    says.common_name().map(str::to_owned)
+}
+
+fn both(root: &Root) -> [Option<String>; 2] {
+    [
+        whole(root, "/etc/pair/x.key", "/etc/pair/x.crt"),
+        whole(root, "/etc/combined/x.pem", "/etc/combined/x.pem"),
+    ]
+}
+
+/// Staged files, kept old names, drafts: whatever a run leaves only while it works.
+fn litter(dir: &tempfile::TempDir) -> Vec<PathBuf> {
+    let hidden = |name: &str| name.starts_with('.') && name != ".keep";
+    let files = walkdir::WalkDir::new(dir.path()).into_iter().map(Result::unwrap);
+    files
+        .filter(|entry| entry.depth() > 0 && entry.file_type().is_file() || entry.path_is_symlink())
+        .filter(|e| {
+            hidden(&e.file_name().to_string_lossy()) || e.path().to_string_lossy().contains("/journal/")
+        })
+        .map(|entry| entry.into_path())
+        .collect()
+}
+
+#[test]
+fn a_run_that_dies_before_any_change_is_made_good_by_the_next() {
+    let changes = {
+        let (dir, root) = machine("old.example.com");
+        apply(world(&root, &Offline), &Request::default()).unwrap();
+        rename(&dir, "new.example.com");
+        root.cut_power_after(usize::MAX);
+        apply(world(&root, &Offline), &Request::default()).unwrap();
+        root.changes()
+    };
+    let mut halfway = BTreeSet::new();
+    for stop in 0..changes {
+        let (dir, root) = machine("old.example.com");
+        apply(world(&root, &Offline), &Request::default()).unwrap();
+        let old = both(&root);
+        let first = ["/etc/pair/x.key", "/etc/pair/x.crt", "/etc/combined/x.pem"]
+            .map(|path| root.read(Path::new(path)).unwrap());
+        rename(&dir, "new.example.com");
+        root.cut_power_after(stop);
+        let died = apply(world(&root, &Offline), &Request::default());
+        let died = died.map_or(true, |report| report.has_failed());
+        // What lies there at this moment; within one swap a pair may be mixed until the next run.
+        let digest = |path| root.read(Path::new(path)).unwrap();
+        let files = ["/etc/pair/x.key", "/etc/pair/x.crt", "/etc/combined/x.pem"].map(digest);
+        halfway.insert([files[0] == first[0], files[1] == first[1], files[2] == first[2]]);
+        let next = Root::open(dir.path()).unwrap();
+        let report = apply(world(&next, &Offline), &Request::default()).unwrap();
+        assert!(!report.has_failed(), "{stop}: {report:?}");
+        assert_eq!(both(&next), [Some("new.example.com".into()), Some("new.example.com".into())], "{stop}");
+        assert_ne!(both(&next), old);
+        // A link that the first run made before it died is the second run's to keep or replace.
+        let links = next.names(Path::new("/etc/pair/hash")).unwrap().len();
+        assert_eq!(links, 2, "{stop}: one hash link beside .keep");
+        assert_eq!(litter(&dir), Vec::<PathBuf>::new(), "{stop}");
+        next.cut_power_after(usize::MAX);
+        let third = apply(world(&next, &Offline), &Request::default()).unwrap();
+        assert!(third.outcomes.is_empty() && next.changes() == 0, "{stop}: {} changes", next.changes());
+        assert!(died || stop + 3 >= changes, "{stop} of {changes} was not noticed");
+    }
+    println!("{changes} stops of a whole run: no mixed pair, the next run made everything good");
+    assert!(changes > 60, "{changes}");
+    assert!(halfway.len() >= 4, "stops before, between and after the files: {halfway:?}");
+}
+
+/// A service manager that answers as it is told, and keeps what it was asked.
+#[derive(Default)]
+struct Fake {
+    refusing: RefCell<BTreeSet<String>>,
+    asked: RefCell<Vec<String>>,
+}
+
+impl Fake {
+    fn refusing(units: &[&str]) -> Self {
+        Self {
+            refusing: RefCell::new(units.iter().map(|unit| (*unit).to_owned()).collect()),
+            ..Self::default()
+        }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.borrow_mut())
+    }
+}
+
+impl Services for Fake {
+    fn tell(&self, requests: &BTreeMap<String, Verb>) -> Result<BTreeMap<String, Told>, ServiceError> {
+        let told = requests.iter().map(|(unit, verb)| {
+            self.asked.borrow_mut().push(format!("{verb} {unit}"));
+            // Refused once: with the old files it runs again.
+            let result = match self.refusing.borrow_mut().remove(unit) {
+                true => Err(ServiceError(format!("{unit} failed"))),
+                false => Ok(()),
+            };
+            (unit.clone(), Told { pattern: unit.clone(), verb: *verb, result })
+        });
+        Ok(told.collect())
+    }
+
+    fn gate(&self, unit: &str, policy: Policy) -> Result<Vec<Former>, ServiceError> {
+        self.asked.borrow_mut().push(format!("{policy} {unit}"));
+        Ok(vec![Former { unit: unit.to_owned(), active: true, change: GateChange::Disabled }])
+    }
+
+    fn release(&self, former: &[Former]) -> Result<(), ServiceError> {
+        self.asked.borrow_mut().extend(former.iter().map(|former| format!("release {}", former.unit)));
+        Ok(())
+    }
+}
+
+#[test]
+fn who_refuses_the_new_files_gets_the_old_ones_back_and_the_others_go_on() {
+    let (dir, root) = machine("old.example.com");
+    let root = root.pretend_live();
+    let fake = Fake::default();
+    apply(world(&root, &fake), &Request::default()).unwrap();
+    assert_eq!(fake.asked(), ["restart combined.service", "reload pair.service"]);
+    let before = root.read(Path::new("/etc/combined/x.pem")).unwrap();
+    rename(&dir, "new.example.com");
+    let fake = Fake::refusing(&["combined.service"]);
+    let report = apply(world(&root, &fake), &Request::default()).unwrap();
+    assert!(report.has_failed());
+    assert_eq!(both(&root), [Some("new.example.com".into()), Some("old.example.com".into())]);
+    assert_eq!(root.read(Path::new("/etc/combined/x.pem")).unwrap(), before);
+    let asked = fake.asked();
+    assert_eq!(asked[2], "restart combined.service", "brought back with the old files: {asked:?}");
+    assert_eq!(asked[3], "disable combined.service", "and held back, because it is stale: {asked:?}");
+    let ledger = store::ledger(&root).unwrap();
+    assert_eq!(ledger.failure.len(), 1);
+    assert_eq!(ledger.gate.len(), 1);
+    // The next run succeeds: made, told, let go, and forgotten.
+    let fake = Fake::default();
+    let report = apply(world(&root, &fake), &Request::default()).unwrap();
+    assert_eq!(fake.asked(), ["restart combined.service", "release combined.service"]);
+    assert_eq!(report.released, ["combined.service"]);
+    let ledger = store::ledger(&root).unwrap();
+    assert!(ledger.failure.is_empty() && ledger.gate.is_empty());
+}
+
+#[test]
+fn a_name_that_is_not_proper_holds_back_and_a_proper_one_lets_go() {
+    let (dir, root) = machine("localhost.localdomain");
+    let root = root.pretend_live();
+    let fake = Fake::default();
+    let report = apply(world(&root, &fake), &Request::default()).unwrap();
+    assert!(!report.has_failed() && report.outcomes.is_empty());
+    assert_eq!(both(&root), [None, None], "nothing is made for localhost");
+    assert_eq!(fake.asked(), ["disable combined.service", "disable pair.service"]);
+    root.cut_power_after(usize::MAX);
+    apply(world(&root, &fake), &Request::default()).unwrap();
+    assert_eq!((root.changes(), fake.asked().len()), (0, 0), "a second run has nothing left to do");
+    rename(&dir, "mail.example.com");
+    let report = apply(world(&root, &fake), &Request::default()).unwrap();
+    assert_eq!(report.released.len(), 2);
+    assert_eq!(both(&root), [Some("mail.example.com".into()), Some("mail.example.com".into())]);
+}
+
+#[test]
+fn a_name_that_flaps_to_localhost_stops_nothing() {
+    let (dir, root) = machine("mail.example.com");
+    let root = root.pretend_live();
+    apply(world(&root, &Fake::default()), &Request::default()).unwrap();
+    rename(&dir, "localhost");
+    let fake = Fake::default();
+    root.cut_power_after(usize::MAX);
+    let report = apply(world(&root, &fake), &Request::default()).unwrap();
+    assert!(report.plan.put_off.is_some() && fake.asked().is_empty() && root.changes() == 0);
+}
+
+#[test]
+fn a_gate_goes_with_its_hook() {
+    let (dir, root) = machine("localhost");
+    let root = root.pretend_live();
+    let fake = Fake::default();
+    apply(world(&root, &fake), &Request::default()).unwrap();
+    std::fs::remove_file(dir.path().join("etc/reseed/hooks.d/pair.toml")).unwrap();
+    let report = apply(world(&root, &fake), &Request::default()).unwrap();
+    assert_eq!(report.released, ["pair.service"]);
+    // A file that cannot be understood is no hook that went away.
+    std::fs::write(dir.path().join("etc/reseed/hooks.d/combined.toml"), "version = ").unwrap();
+    let report = apply(world(&root, &fake), &Request::default()).unwrap();
+    assert_eq!((report.released.len(), report.faults.len()), (0, 1));
+}
+
+#[test]
+fn hold_leaves_a_mark_that_the_unit_waits_for() {
+    let (dir, root) = machine("localhost");
+    let root = root.pretend_live();
+    std::fs::write(dir.path().join("etc/reseed/reseed.toml"), "[gate]\npolicy = \"hold\"\n").unwrap();
+    let fake = Fake::default();
+    apply(world(&root, &fake), &Request::default()).unwrap();
+    let drop_in =
+        root.text(Path::new("/run/systemd/system/pair.service.d/50-reseed-hold.conf")).unwrap().unwrap();
+    assert!(drop_in.contains("ConditionPathExists=!/run/reseed/hold/pair.service\n"), "{drop_in}");
+    assert!(root.read(Path::new("/run/reseed/hold/pair.service")).is_ok());
+    // A boot takes the marks away; the ledger still knows, and the next run puts them back.
+    std::fs::remove_dir_all(dir.path().join("run")).unwrap();
+    apply(world(&root, &fake), &Request::default()).unwrap();
+    assert!(root.read(Path::new("/run/reseed/hold/pair.service")).is_ok());
+    rename(&dir, "mail.example.com");
+    apply(world(&root, &fake), &Request::default()).unwrap();
+    assert!(root.names(Path::new("/run/systemd/system")).unwrap().is_empty());
+    assert!(root.names(Path::new("/run/reseed/hold")).unwrap().is_empty());
+}
+
+#[test]
+fn what_was_rolled_back_is_recorded_as_it_was() {
+    let (dir, root) = machine("old.example.com");
+    apply(world(&root, &Offline), &Request::default()).unwrap();
+    let before = (store::ledger(&root).unwrap().hook, both(&root));
+    rename(&dir, "new.example.com");
+    apply(world(&root, &Offline), &Request::default()).unwrap();
+    let (_, hooks) = roll_back(world(&root, &Offline), None).unwrap();
+    assert_eq!(hooks.len(), 2);
+    assert_eq!((store::ledger(&root).unwrap().hook, both(&root)), before);
+    rename(&dir, "old.example.com");
+    assert!(!look(world(&root, &Offline), &Request::default()).unwrap().plan.is_stale());
+}
+
+#[test]
+fn serials_only_go_up() {
+    let (dir, root) = machine("a.example.com");
+    let mut highest = None;
+    for name in ["a.example.com", "b.example.com", "a.example.com", "c.example.com"] {
+        rename(&dir, name);
+        apply(world(&root, &Offline), &Request::default()).unwrap();
+        let ledger = store::ledger(&root).unwrap();
+        let serials: Vec<_> =
+            ledger.hook.values().flat_map(|e| e.file.values()).filter_map(|made| made.serial).collect();
+        assert!(serials.iter().all(|serial| Some(*serial) > highest), "{name}: {serials:?}");
+        highest = ledger.highest_serial;
+    }
+}
