@@ -97,7 +97,7 @@ fn write(
             certificate.subject_line(),
             certificate.issuer_line()
         )?;
-        writeln!(out, "It is valid until {}.", certificate.not_after)?;
+        writeln!(out, "It is valid until {}.", text::time(certificate.not_after))?;
     }
     if let Some((by, entry, made)) = seen.ledger.made(&artifact.real) {
         let serial = made.serial.map(|serial| format!(", with serial {serial}")).unwrap_or_default();

@@ -71,18 +71,22 @@ fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {
             writeln!(out, "          note: {problem}")?;
         }
         if let Some(failure) = seen.ledger.failure.get(&hook.hook) {
-            writeln!(
-                out,
-                "          failed {} times, last on {}: {}",
-                failure.attempts, failure.last, failure.error
-            )?;
+            let (last, count) = (text::time(failure.last), failure.attempts);
+            writeln!(out, "          failed {count} in a row, last on {last}: {}", failure.error)?;
         }
     }
     for (hook, why) in &seen.facts.idle {
         writeln!(out, "{:<9} {hook}: {why}", "idle")?;
     }
     for (unit, gate) in &seen.ledger.gate {
-        writeln!(out, "{:<9} {unit} ({}) since {}: {}", "HELD", gate.policy, gate.since, gate.reason)?;
+        writeln!(
+            out,
+            "{:<9} {unit} ({}) since {}: {}",
+            "HELD",
+            gate.policy,
+            text::time(gate.since),
+            gate.reason
+        )?;
         writeln!(out, "          it is let go by the first `reseed apply` that makes it fresh")?;
     }
     for fault in &seen.faults {

@@ -2,6 +2,9 @@
 
 use std::io::{self, Write};
 
+use time::OffsetDateTime;
+use time::macros::format_description;
+
 use crate::hook::Verb;
 use crate::identity::{Finding, Identity};
 use crate::plan::{Action, HookPlan, Plan, Task};
@@ -11,6 +14,11 @@ use crate::reseed::{Outcome, Report};
 pub fn json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
+}
+
+/// A time as people read it, in UTC.
+pub fn time(time: OffsetDateTime) -> String {
+    time.format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC")).unwrap_or_default()
 }
 
 /// Writes the facets, a line each with its source.

@@ -92,7 +92,7 @@ pub struct Report {
     pub plan: Plan,
     /// What became of each step.
     pub outcomes: BTreeMap<HookName, Outcome>,
-    /// The units that were told.
+    /// The units that were told, and did what they were asked.
     pub told: BTreeMap<String, Verb>,
     /// The units that are newly held back, with why.
     pub gated: BTreeMap<String, String>,
@@ -344,7 +344,8 @@ fn decide(
         }
     }
     let told = told.unwrap_or_default();
-    report.told = told.iter().map(|(unit, told)| (unit.clone(), told.verb)).collect();
+    let did = told.iter().filter(|(_, told)| told.result.is_ok());
+    report.told = did.map(|(unit, told)| (unit.clone(), told.verb)).collect();
     revive(world, &to_revive, &told, report);
     Ok(())
 }

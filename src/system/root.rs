@@ -144,13 +144,17 @@ impl Root {
     /// # Errors
     /// [`PathError`]; a device, a pipe or a directory is refused.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, PathError> {
-        let mut content = Vec::new();
-        self.open_file(path)?
-            .take(MAX_FILE + 1)
-            .read_to_end(&mut content)
-            .map_err(|error| PathError::new(path, error))?;
+        let too_large = || PathError::refused(path, "larger than 16 MiB");
+        let (file, length) = self.open_file(path)?;
+        if length > MAX_FILE {
+            return Err(too_large());
+        }
+        // One octet more than its length: a file that does not grow is read in one piece.
+        let room = usize::try_from(length).map_err(|_| too_large())?.saturating_add(1);
+        let mut content = Vec::with_capacity(room);
+        file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(|error| PathError::new(path, error))?;
         if content.len() as u64 > MAX_FILE {
-            return Err(PathError::refused(path, "larger than 16 MiB"));
+            return Err(too_large());
         }
         Ok(content)
     }
@@ -184,7 +188,7 @@ impl Root {
     /// [`PathError`] when the file cannot be opened or its attributes not be read.
     pub fn attributes(&self, path: &Path) -> Result<Attributes, PathError> {
         let failed = |error: io::Error| PathError::new(path, error);
-        let file = self.open_file(path)?;
+        let (file, _) = self.open_file(path)?;
         let meta = file.metadata().map_err(failed)?;
         let names = match file.list_xattr() {
             Ok(names) => names.collect(),
@@ -213,12 +217,7 @@ impl Root {
     /// [`PathError`] when the directories above cannot be searched.
     pub fn status(&self, path: &Path) -> Result<Option<Status>, PathError> {
         let (parent, name) = split(path)?;
-        let parent = match self.resolve(parent).and_then(|parent| self.open_directory(&parent, OFlag::O_PATH))
-        {
-            Ok(parent) => parent,
-            Err(error) if error.is_missing() => return Ok(None),
-            Err(error) => return Err(PathError::new(path, error.source)),
-        };
+        let Some(parent) = self.open_parent(path, parent)? else { return Ok(None) };
         match fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(Status {
                 kind: match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
@@ -242,11 +241,11 @@ impl Root {
     /// [`PathError`] when the directories above cannot be searched.
     pub fn link_target(&self, path: &Path) -> Result<Option<PathBuf>, PathError> {
         let (parent, name) = split(path)?;
-        let parent = self.resolve(parent)?;
-        match self.read_link(&parent.join(name)) {
-            Ok(target) => Ok(target),
-            Err(error) if error.is_missing() => Ok(None),
-            Err(error) => Err(error),
+        let Some(parent) = self.open_parent(path, parent)? else { return Ok(None) };
+        match nix::fcntl::readlinkat(&parent, name) {
+            Ok(target) => Ok(Some(target.into())),
+            Err(Errno::EINVAL | Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(error) => Err(PathError::new(path, error)),
         }
     }
 
@@ -309,6 +308,9 @@ impl Root {
     /// # Errors
     /// [`PathError`] for a loop, and for a link that climbs above an offline root.
     pub fn resolve(&self, path: &Path) -> Result<PathBuf, PathError> {
+        if self.is_without_links(path) {
+            return Ok(path.to_owned());
+        }
         let mut resolved = PathBuf::from("/");
         let mut rest: VecDeque<OsString> = parts(path);
         let mut links = 0;
@@ -513,7 +515,29 @@ impl Root {
 
     // ---- below: how ----------------------------------------------------------------------------
 
-    fn open_file(&self, path: &Path) -> Result<File, PathError> {
+    /// The directory above a path, its links followed; nothing when it is not there.
+    fn open_parent(&self, path: &Path, parent: &Path) -> Result<Option<OwnedFd>, PathError> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        match openat2(self.handle.as_fd(), &relative(parent), how) {
+            Ok(handle) => Ok(Some(handle)),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(error) => Err(PathError::new(path, error)),
+        }
+    }
+
+    /// Asks the kernel in one question what a walk would ask part by part.
+    fn is_without_links(&self, path: &Path) -> bool {
+        let plain = path.is_absolute() && path.components().all(|part| part != Component::ParentDir);
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        plain && openat2(self.handle.as_fd(), &relative(path), how).is_ok()
+    }
+
+    /// A regular file, and its length in octets.
+    fn open_file(&self, path: &Path) -> Result<(File, u64), PathError> {
         // Non-blocking, so that a pipe laid at the path cannot hang a run.
         let handle = self.quiet_open(
             path,
@@ -525,7 +549,8 @@ impl Root {
         if !meta.is_file() {
             return Err(PathError::refused(path, "not a regular file"));
         }
-        Ok(file)
+        let length = meta.len();
+        Ok((file, length))
     }
 
     fn open_directory(&self, path: &Path, access: OFlag) -> Result<OwnedFd, PathError> {

@@ -274,14 +274,20 @@ impl Reader<'_> {
 
     /// Follows one file, or everything in a directory.
     fn included(&mut self, place: Place<'_>, path: &Path, optional: bool) {
-        let followed = if self.sources.files.is_dir(path) {
-            self.sources.enter(path).map(|()| {
-                for name in self.sources.files.names(path) {
-                    self.included(place, &path.join(name), optional);
-                }
-            })
-        } else {
-            self.sources.open(path).map(|text| self.file(path, &text))
+        // Nearly everything is a file, so it is opened as one before it is looked at.
+        let followed = match self.sources.open(path) {
+            Ok(text) => {
+                self.file(path, &text);
+                Ok(())
+            }
+            Err(Refusal::Because(_)) if self.sources.files.is_dir(path) => {
+                self.sources.enter(path).map(|()| {
+                    for name in self.sources.files.names(path) {
+                        self.included(place, &path.join(name), optional);
+                    }
+                })
+            }
+            Err(refusal) => Err(refusal),
         };
         match followed {
             Ok(()) => self.sources.close(),
