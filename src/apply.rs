@@ -268,7 +268,7 @@ impl Maker<'_> {
             let content = container::write(&artifact.holds, key, &certificate.text, "");
             let holds_certificate = artifact.holds.contains(&Part::Certificate);
             let made = Made {
-                sha256: Digest::of(content.reveal().as_bytes()),
+                sha256: Digest::of(content.reveal()),
                 serial: certificate.says.serial.filter(|_| holds_certificate),
                 not_after: holds_certificate.then_some(certificate.says.not_after),
                 links: links.place(artifact, &certificate.says)?,

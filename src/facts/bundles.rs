@@ -194,6 +194,11 @@ pub fn build(
                     }
                     located.push((file, real));
                 }
+                // What this user may not look at is there all the same.
+                Err(error) if error.is_denied() => {
+                    let path = file.spec.path.clone();
+                    located.push((file, path));
+                }
                 Err(error) => built.problems.push(error.to_string()),
             }
         }

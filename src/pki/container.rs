@@ -89,16 +89,17 @@ pub fn read(text: &[u8]) -> Contents {
 
 /// Writes a file's parts in their order.
 pub fn write(parts: &[Part], key: &Secret, certificate: &str, chain: &str) -> Secret {
-    let text: String = parts
+    let content: Vec<u8> = parts
         .iter()
-        .map(|part| match part {
+        .flat_map(|part| match part {
             Part::Key => key.reveal(),
-            Part::Certificate => certificate,
-            Part::Chain => chain,
-            Part::Dh => FFDHE3072,
+            Part::Certificate => certificate.as_bytes(),
+            Part::Chain => chain.as_bytes(),
+            Part::Dh => FFDHE3072.as_bytes(),
         })
+        .copied()
         .collect();
-    Secret::new(text)
+    Secret::new(content)
 }
 
 /// The group ffdhe3072 of RFC 7919 appendix A.2, as PKCS#3 parameters: a group that is published
@@ -125,19 +126,20 @@ mod tests {
     #[test]
     fn shapes() {
         let key = PrivateKey::generate(Algorithm::P256).unwrap();
-        let pkcs8 = key.to_pem(Container::Pkcs8).unwrap();
-        let sec1 = key.to_pem(Container::Traditional).unwrap();
+        let pem = |container| String::from_utf8(key.to_pem(container).unwrap().reveal().to_vec()).unwrap();
+        let pkcs8 = pem(Container::Pkcs8);
+        let sec1 = pem(Container::Traditional);
         let certificate = pem::encode(&pem::Pem::new("CERTIFICATE", b"x".to_vec())).replace('\r', "");
         let cases: [(&str, String, Vec<Part>, Option<Container>); 6] = [
             (
                 "key first",
-                format!("{}{certificate}", pkcs8.reveal()),
+                format!("{pkcs8}{certificate}"),
                 vec![Part::Key, Part::Certificate],
                 Some(Container::Pkcs8),
             ),
             (
                 "certificate first",
-                format!("{certificate}{}", sec1.reveal()),
+                format!("{certificate}{sec1}"),
                 vec![Part::Certificate, Part::Key],
                 Some(Container::Traditional),
             ),
@@ -159,6 +161,6 @@ mod tests {
         let certificate = pem::encode(&pem::Pem::new("CERTIFICATE", b"x".to_vec()));
         let parts = [Part::Key, Part::Certificate, Part::Dh];
         let text = write(&parts, &key, &certificate, "");
-        assert_eq!(read(text.reveal().as_bytes()).parts, parts);
+        assert_eq!(read(text.reveal()).parts, parts);
     }
 }

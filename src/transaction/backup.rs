@@ -133,8 +133,7 @@ impl Kept {
                 Was::Link { target } => changes.push(Change::Link { path: entry.path, target }),
                 Was::File { content, user, group, mode, extended } => {
                     let stored = directory.join(content);
-                    let text = String::from_utf8(root.read(&stored)?)
-                        .map_err(|_| PathError::refused(&stored, "not the text that was kept"))?;
+                    let content = root.read(&stored)?;
                     let extended = extended
                         .into_iter()
                         .map(|one| {
@@ -143,7 +142,7 @@ impl Kept {
                         .collect::<Result<_, _>>()?;
                     changes.push(Change::File {
                         path: entry.path,
-                        content: Secret::new(text),
+                        content: Secret::new(content),
                         attributes: Attributes { user, group, mode, extended },
                         exact: true,
                     });

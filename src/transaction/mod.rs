@@ -260,7 +260,7 @@ fn stage(
                     Kind::Replace if !exact => Some(root.attributes(&item.path)?),
                     _ => None,
                 };
-                root.create(&item.new, content.reveal().as_bytes(), existing.as_ref().unwrap_or(attributes))?;
+                root.create(&item.new, content.reveal(), existing.as_ref().unwrap_or(attributes))?;
             }
             Change::Link { target, .. } => root.symlink(&item.new, target)?,
             Change::Remove { .. } => {}
@@ -365,7 +365,7 @@ impl Item {
             }
         };
         let made = match change {
-            Change::File { content, .. } => Some(Digest::of(content.reveal().as_bytes())),
+            Change::File { content, .. } => Some(Digest::of(content.reveal())),
             Change::Link { target, .. } => Some(Digest::of(target.as_os_str().as_encoded_bytes())),
             Change::Remove { .. } => None,
         };

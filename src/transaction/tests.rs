@@ -29,7 +29,7 @@ fn machine() -> (tempfile::TempDir, Root) {
 fn changes() -> Vec<Change> {
     let file = |path: &str, content: &str| Change::File {
         path: path.into(),
-        content: Secret::new(content.into()),
+        content: Secret::new(content),
         attributes: own_attributes(0o600),
         exact: false,
     };
@@ -173,6 +173,19 @@ fn a_backup_puts_back_contents_modes_and_links() {
 }
 
 #[test]
+fn a_backup_of_a_file_that_is_no_text_is_the_very_same_octets() {
+    let (dir, root) = machine();
+    let key = dir.path().join("etc/ssl/private/x.key");
+    let octets = b"# S\xfcdbahnhof\n\x00\xff".to_vec();
+    std::fs::write(&key, &octets).unwrap();
+    run(&root).unwrap();
+    let kept = Kept::read(&root, Path::new("/var/lib/reseed/backups/run/hook")).unwrap();
+    let staged = Staged::begin(&root, "back", &kept.changes, String::new(), None).unwrap();
+    staged.swap().unwrap().commit().unwrap().finish().unwrap();
+    assert_eq!(std::fs::read(&key).unwrap(), octets);
+}
+
+#[test]
 fn what_somebody_else_put_at_a_new_path_is_not_taken_away() {
     let (dir, root) = machine();
     let staged = Staged::begin(&root, "run-hook", &changes(), String::new(), None).unwrap();
@@ -194,7 +207,7 @@ fn a_directory_or_a_missing_one_in_the_way_changes_nothing() {
         let mut changes = changes();
         changes.push(Change::File {
             path: path.into(),
-            content: Secret::new("x".into()),
+            content: Secret::new("x"),
             attributes: own_attributes(0o600),
             exact: false,
         });
