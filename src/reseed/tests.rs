@@ -2,13 +2,15 @@
 //! come and go.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::*;
-use crate::hook::Policy;
+use crate::hook::{Policy, Verb};
+use crate::ledger::{Former, GateChange};
 use crate::pki::container;
 use crate::pki::inspect::Certificate;
-use crate::service::{Offline, ServiceError};
+use crate::service::{Offline, ServiceError, Told};
 
 const PAIR: &str = "version = 1\ndescription = \"a pair\"\n[applies]\nfiles = [\"/etc/pair\"]\n\
     [[certificate]]\n\

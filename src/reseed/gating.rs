@@ -1,0 +1,68 @@
+//! After a run: what stays stale is held back, what is fresh is let go.
+
+use std::collections::BTreeSet;
+
+use tracing::{info, warn};
+
+use crate::gate::{self, Wish};
+use crate::hook::HookName;
+use crate::ledger::Ledger;
+use crate::plan::{PutOff, Request};
+
+use super::{Outlook, Report, World, seconds};
+
+/// Holds back and lets go, and says so in the report.
+pub(super) fn gate_and_release(
+    world: World<'_>,
+    seen: &Outlook,
+    request: &Request,
+    ledger: &mut Ledger,
+    report: &mut Report,
+) {
+    // A wrong clock says nothing about what is stale.
+    if matches!(report.plan.put_off, Some(PutOff::Clock(_))) {
+        return;
+    }
+    let mut stale: BTreeSet<HookName> = BTreeSet::new();
+    let hooks = std::mem::take(&mut report.plan.hooks);
+    for hook in &hooks {
+        let Some(reason) = report.why_stale(&seen.plan, hook) else { continue };
+        stale.insert(hook.hook.clone());
+        for unit in hook.units.keys() {
+            let wish = Wish {
+                unit,
+                hook: &hook.hook,
+                policy: hook.policy,
+                reason: &reason,
+                now: seconds(world.now),
+            };
+            match gate::hold_back(world.root, world.services, ledger, wish) {
+                Ok(true) => {
+                    warn!(unit, hook = %hook.hook, policy = %hook.policy, reason, "held back");
+                    report.gated.insert(unit.clone(), reason.clone());
+                }
+                Ok(false) => {}
+                Err(error) => report.failures.push(format!("{unit} could not be held back: {error}")),
+            }
+        }
+    }
+    report.plan.hooks = hooks;
+    stale.extend(undecided(seen, request));
+    let (released, failed) = gate::let_go(world.root, world.services, ledger, &stale);
+    for unit in &released {
+        info!(unit, "let go");
+    }
+    report.released = released;
+    report
+        .failures
+        .extend(failed.into_iter().map(|(unit, error)| format!("{unit} could not be let go: {error}")));
+}
+
+/// Hooks that this run did not look at, or could not read: what is held on their account stays.
+fn undecided(seen: &Outlook, request: &Request) -> BTreeSet<HookName> {
+    let not_asked = seen.hooks.iter().map(|hook| &hook.name);
+    let not_asked =
+        not_asked.filter(|name| !request.only.is_empty() && !request.only.contains(*name)).cloned();
+    let faulty = seen.faults.iter().filter_map(|fault| HookName::parse(fault.path.file_stem()?.to_str()?));
+    not_asked.chain(faulty).collect()
+}

@@ -1,0 +1,108 @@
+//! What a command looks at before anything is changed: the same for a run and for whoever only asks.
+
+use crate::config::Settings;
+use crate::facts::{self, Sources};
+use crate::fault::Fault;
+use crate::hook::Catalogue;
+use crate::ledger::Ledger;
+use crate::plan::{self, Facts, Plan, Request};
+use crate::store::{self, StoreError};
+use crate::system::root::Root;
+use crate::transaction;
+
+use super::{ReseedError, World, seconds};
+
+/// Everything that a command looks at before anything is changed.
+#[derive(Debug)]
+pub struct Outlook {
+    /// What is recorded.
+    pub ledger: Ledger,
+    /// The settings.
+    pub settings: Settings,
+    /// The hooks in force.
+    pub hooks: Catalogue,
+    /// Hook files that are not in force because something is wrong with them.
+    pub faults: Vec<Fault>,
+    /// What was found out.
+    pub facts: Facts,
+    /// What a run would do.
+    pub plan: Plan,
+    /// What the user may want to know beside it.
+    pub notes: Vec<String>,
+}
+
+/// Looks, without changing anything: for `status`, `plan`, `check`, `explain`.
+///
+/// # Errors
+/// [`ReseedError`]
+pub fn look(world: World<'_>, request: &Request) -> Result<Outlook, ReseedError> {
+    let mut notes = Vec::new();
+    let ledger = match store::ledger(world.root) {
+        Err(StoreError::Path(error)) if error.is_denied() => {
+            notes.push(format!("{} may not be read by this user: judged without it", store::LEDGER));
+            Ledger::default()
+        }
+        ledger => ledger?,
+    };
+    if transaction::is_interrupted(world.root).unwrap_or(false) {
+        notes.push("an earlier run was interrupted; `reseed apply` puts that in order first".into());
+    }
+    outlook(world, request, ledger, true, notes)
+}
+
+/// Gathers and plans with a ledger that is known already.
+pub(super) fn outlook(
+    world: World<'_>,
+    request: &Request,
+    ledger: Ledger,
+    every_facet: bool,
+    notes: Vec<String>,
+) -> Result<Outlook, ReseedError> {
+    let settings = store::settings(world.root)?;
+    let (hooks, faults) = store::hooks(world.root, world.below)?;
+    let seed = store::seed(world.root)?;
+    let root = world.root;
+    let sources = Sources {
+        root,
+        hooks: &hooks,
+        settings: &settings,
+        ledger: &ledger,
+        seed: &seed,
+        now: seconds(world.now),
+        every_facet,
+    };
+    let facts = facts::gather(&sources)?;
+    let request = resolved(root, request, &hooks, &facts)?;
+    let plan = plan::plan(&facts, &ledger, &request);
+    Ok(Outlook { ledger, settings, hooks, faults, facts, plan, notes })
+}
+
+/// What the user names must be something that there is.
+fn resolved(
+    root: &Root,
+    request: &Request,
+    hooks: &Catalogue,
+    facts: &Facts,
+) -> Result<Request, ReseedError> {
+    for name in &request.only {
+        if hooks.get(name).is_none() {
+            return Err(ReseedError::Usage(format!(
+                "there is no hook {name}; `reseed hook list` shows them"
+            )));
+        }
+    }
+    let artifacts =
+        || facts.hooks.values().flat_map(|hook| &hook.bundles).flat_map(|bundle| &bundle.artifacts);
+    for path in &request.adopt {
+        let real = root.resolve(path)?;
+        if !artifacts().any(|artifact| artifact.path == *path || artifact.real == real) {
+            let message = format!(
+                "no hook in force has the file {}; `reseed explain` tells what is known of it",
+                path.display()
+            );
+            return Err(ReseedError::Usage(message));
+        }
+    }
+    let reals = request.adopt.iter().filter_map(|path| root.resolve(path).ok());
+    Ok(Request { only: request.only.clone(), adopt: request.adopt.iter().cloned().chain(reals).collect() })
+}

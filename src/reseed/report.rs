@@ -1,0 +1,122 @@
+//! What a run did, for people, for programs and for the history.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use tracing::{error, warn};
+
+use crate::fault::Fault;
+use crate::hook::{HookName, Verb};
+use crate::ledger::{Entry, Ledger, RunId};
+use crate::plan::{HookPlan, Plan};
+use crate::store;
+use crate::system::root::Lock;
+
+use super::{Outlook, World, seconds};
+
+/// What a run did.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// The run's name; nothing when there was nothing to do.
+    pub run: Option<RunId>,
+    /// What was planned.
+    pub plan: Plan,
+    /// What became of each step.
+    pub outcomes: BTreeMap<HookName, Outcome>,
+    /// The units that were told, and did what they were asked.
+    pub told: BTreeMap<String, Verb>,
+    /// The units that are newly held back, with why.
+    pub gated: BTreeMap<String, String>,
+    /// The units that were let go.
+    pub released: Vec<String>,
+    /// What went wrong beside the steps.
+    pub failures: Vec<String>,
+    /// Interrupted earlier runs that were put in order.
+    pub recovered: usize,
+    /// Hook files that are not in force.
+    pub faults: Vec<Fault>,
+}
+
+/// What became of a step.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The new files stand.
+    Made(Entry),
+    /// Everything is as it was, because:
+    Failed(String),
+}
+
+impl Report {
+    /// Says whether anything failed.
+    pub fn has_failed(&self) -> bool {
+        !self.failures.is_empty()
+            || self.outcomes.values().any(|outcome| matches!(outcome, Outcome::Failed(_)))
+    }
+}
+
+impl Report {
+    pub(super) fn new(seen: &Outlook, recovered: usize) -> Self {
+        Self {
+            run: None,
+            plan: seen.plan.clone(),
+            outcomes: BTreeMap::new(),
+            told: BTreeMap::new(),
+            gated: BTreeMap::new(),
+            released: Vec::new(),
+            failures: Vec::new(),
+            recovered,
+            faults: seen.faults.clone(),
+        }
+    }
+
+    /// Records that a step failed, and why.
+    pub(super) fn fail(&mut self, ledger: &mut Ledger, step: &HookPlan, now: OffsetDateTime, reason: String) {
+        error!(hook = %step.hook, reason, "not made; the old files stand");
+        ledger.record_failure(step.hook.clone(), seconds(now), reason.clone());
+        self.outcomes.insert(step.hook.clone(), Outcome::Failed(reason));
+    }
+
+    /// Why what a hook's units would serve is stale after this run; nothing when it is not.
+    pub(super) fn why_stale(&self, planned: &Plan, hook: &HookPlan) -> Option<String> {
+        let failed = |name: &HookName| match self.outcomes.get(name) {
+            Some(Outcome::Failed(reason)) => Some(reason.clone()),
+            _ => None,
+        };
+        let lent = || hook.borrowed.values().find_map(failed);
+        let put_off = || {
+            let stale = planned.serves_stale(hook);
+            self.plan.put_off.as_ref().filter(|_| stale).map(ToString::to_string)
+        };
+        failed(&hook.hook).or_else(lent).or_else(put_off)
+    }
+}
+
+/// A line of the history.
+pub(super) fn history(run: &RunId, hook: &HookName, outcome: &Outcome, plan: &Plan) -> serde_json::Value {
+    let planned = plan.hooks.iter().find(|planned| planned.hook == *hook);
+    let reasons: Vec<String> = planned
+        .into_iter()
+        .flat_map(|planned| &planned.tasks)
+        .flat_map(|task| task.reasons.iter().map(ToString::to_string))
+        .collect();
+    match outcome {
+        Outcome::Made(entry) => {
+            let files: Vec<&PathBuf> = entry.file.keys().collect();
+            serde_json::json!({ "run": run, "hook": hook, "made": files, "because": reasons })
+        }
+        Outcome::Failed(error) => {
+            serde_json::json!({ "run": run, "hook": hook, "failed": error, "because": reasons })
+        }
+    }
+}
+
+/// The history is for people; a run that could not write a line of it has not failed.
+pub(super) fn note(world: World<'_>, lock: &Lock, line: &serde_json::Value) {
+    if let Err(error) = store::note(world.root, lock, line) {
+        warn!(%error, "the history could not be written, proceeding");
+    }
+}
