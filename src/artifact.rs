@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::hook::ExtraName;
 use crate::ledger::{Digest, Made};
-use crate::pki::container::{Container, Part};
+use crate::pki::Container;
+use crate::pki::container::Part;
 use crate::pki::inspect::Certificate;
 use crate::pki::{Algorithm, Usage};
 

@@ -10,7 +10,8 @@ use crate::config::Days;
 use crate::hook::reader::{self, Files, Reading, Role};
 use crate::hook::{self, Families, FileSpec, Hook, HookName};
 use crate::ledger::{Digest, Ledger};
-use crate::pki::container::{self, Container, Part};
+use crate::pki::Container;
+use crate::pki::container::{self, Part};
 use crate::pki::inspect::Certificate;
 use crate::system::root::Root;
 

@@ -5,19 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Container;
 use super::key::{PrivateKey, Secret};
-
-/// The ASN.1 wrapping of a private key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Container {
-    /// `BEGIN PRIVATE KEY` (RFC 5958).
-    #[default]
-    Pkcs8,
-    /// `BEGIN RSA PRIVATE KEY` (RFC 8017) or `BEGIN EC PRIVATE KEY` (RFC 5915): what some old
-    /// programs look for.
-    Traditional,
-}
 
 /// One thing that a file can hold; a file's parts have an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::Algorithm;
-use super::container::Container;
+use super::Container;
 
 /// Content that may hold a private key: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]

@@ -48,3 +48,15 @@ pub enum Usage {
     /// Connecting out: `clientAuth`.
     Client,
 }
+
+/// The ASN.1 wrapping of a private key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Container {
+    /// `BEGIN PRIVATE KEY` (RFC 5958).
+    #[default]
+    Pkcs8,
+    /// `BEGIN RSA PRIVATE KEY` (RFC 8017) or `BEGIN EC PRIVATE KEY` (RFC 5915): what some old
+    /// programs look for.
+    Traditional,
+}

@@ -6,7 +6,7 @@ use super::*;
 use crate::artifact::{Artifact, Content, Model};
 use crate::identity::{Finding, Fingerprint, Record};
 use crate::ledger::{Digest, Made, RunId};
-use crate::pki::container::Container;
+use crate::pki::Container;
 use crate::pki::inspect::Certificate;
 use crate::pki::{Algorithm, Usage};
 

@@ -67,7 +67,7 @@ fn nothing_is_created_through_a_link_or_over_a_file() {
 #[test]
 fn pipes_and_directories_are_not_read() {
     let (dir, root) = scratch();
-    nix::unistd::mkfifo(&dir.path().join("etc/pipe"), Mode::S_IRWXU).unwrap();
+    nix::unistd::mkfifo(&dir.path().join("etc/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert!(root.read(Path::new("/etc/pipe")).is_err());
     assert!(root.read(Path::new("/etc/ssl")).is_err());
 }
