@@ -14,6 +14,7 @@ use crate::artifact::{Artifact, Bundle};
 use crate::hook::{ExtraName, HookName};
 use crate::identity::HostName;
 use crate::ledger::{Digest, Entry, Ledger, Made, RunId};
+use crate::pki::Container;
 use crate::pki::container::{self, Part};
 use crate::pki::inspect::Certificate;
 use crate::pki::issue::{self, Profile};
@@ -194,6 +195,18 @@ struct Maker<'a> {
     recorded: Option<&'a Entry>,
 }
 
+/// What one step comes to: changes of files, and what is recorded of them.
+struct Output {
+    changes: Vec<Change>,
+    file: BTreeMap<PathBuf, Made>,
+}
+
+/// How one file is laid out.
+struct Shape {
+    holds: Vec<Part>,
+    container: Option<Container>,
+}
+
 /// A certificate as text and as what it says.
 struct Issued {
     text: String,
@@ -208,9 +221,11 @@ impl Maker<'_> {
             None => self.run.facts.identity.clone(),
         };
         let fqdn = identity.proper().map_err(|why| ApplyError::Certificate(why.0))?;
-        let mut changes = Vec::new();
         let mut links = Links::of(self.run.root, self.step);
-        let mut file = self.recorded.map(|entry| entry.file.clone()).unwrap_or_default();
+        let mut made = Output {
+            changes: Vec::new(),
+            file: self.recorded.map(|entry| entry.file.clone()).unwrap_or_default(),
+        };
         for ((task, key), serials) in made_tasks(self.step).zip(ready.keys).zip(ready.serials) {
             let key = key?;
             let issued = serials
@@ -241,31 +256,32 @@ impl Maker<'_> {
                     issue_and_verify(&profile, &key)
                 })
                 .collect::<Result<Vec<_>, _>>()?;
-            let key = key.to_pem(task.bundle.container())?;
-            self.bundle(&task.bundle, &key, &issued, &mut links, &mut changes, &mut file)?;
+            let shapes = self.shapes(&task.bundle)?;
+            let container = shapes.iter().find_map(|shape| shape.container).unwrap_or_default();
+            let key = key.to_pem(container)?;
+            self.bundle(&task.bundle, &shapes, (&key, &issued), &mut links, &mut made)?;
         }
-        changes.extend(links.into_changes());
+        made.changes.extend(links.into_changes());
         let entry = Entry {
             run: self.run.id.clone(),
             made: self.run.facts.now,
             identity: self.run.facts.identity.to_record(self.recorded.map(|entry| &entry.identity)),
-            file,
+            file: made.file,
         };
-        Ok((changes, entry))
+        Ok((made.changes, entry))
     }
 
     fn bundle(
         &self,
         bundle: &Bundle,
-        key: &Secret,
-        issued: &[Issued],
+        shapes: &[Shape],
+        (key, issued): (&Secret, &[Issued]),
         links: &mut Links<'_>,
-        changes: &mut Vec<Change>,
-        file: &mut BTreeMap<PathBuf, Made>,
+        output: &mut Output,
     ) -> Result<(), ApplyError> {
-        for artifact in &bundle.artifacts {
+        for (artifact, shape) in bundle.artifacts.iter().zip(shapes) {
             let Some(certificate) = issued.get(artifact.model) else { continue };
-            let content = container::write(&artifact.holds, key, &certificate.text, "");
+            let content = container::write(&shape.holds, key, &certificate.text, "");
             let holds_certificate = artifact.holds.contains(&Part::Certificate);
             let made = Made {
                 sha256: Digest::of(content.reveal()),
@@ -273,8 +289,8 @@ impl Maker<'_> {
                 not_after: holds_certificate.then_some(certificate.says.not_after),
                 links: links.place(artifact, &certificate.says)?,
             };
-            file.insert(artifact.real.clone(), made);
-            changes.push(Change::File {
+            output.file.insert(artifact.real.clone(), made);
+            output.changes.push(Change::File {
                 path: artifact.real.clone(),
                 content,
                 attributes: self.attributes(artifact)?,
@@ -282,6 +298,19 @@ impl Maker<'_> {
             });
         }
         Ok(())
+    }
+
+    /// The shapes of the files as they are, which the new ones keep.
+    fn shapes(&self, bundle: &Bundle) -> Result<Vec<Shape>, PathError> {
+        let shape = |artifact: &Artifact| {
+            let there = self.run.root.read_optional(&artifact.real)?.unwrap_or_default();
+            let there = container::read(&there);
+            Ok(Shape {
+                holds: container::keep_order(&artifact.holds, &there.parts),
+                container: there.key.map(|(_, container)| container),
+            })
+        };
+        bundle.artifacts.iter().map(shape).collect()
     }
 
     /// Looked up even where a file is there and keeps its own: a hook that names a group that does

@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::hook::ExtraName;
 use crate::ledger::{Digest, Made};
-use crate::pki::Container;
 use crate::pki::container::Part;
 use crate::pki::inspect::Certificate;
 use crate::pki::{Algorithm, Usage};
@@ -93,14 +92,10 @@ pub struct Content {
     pub digest: Digest,
     /// The ledger says that we made this file, with another digest.
     pub was_ours: bool,
-    /// Parts in their order.
-    pub parts: Vec<Part>,
     /// The first certificate, or why it is none.
     pub certificate: Option<Result<Certificate, String>>,
     /// Digest of the key's public half, or why it cannot be read.
     pub key: Option<Result<[u8; 32], String>>,
-    /// How the key is wrapped.
-    pub container: Container,
 }
 
 /// Whose a bundle of files is.
@@ -177,15 +172,6 @@ impl Bundle {
     /// Says whether its key lies in this file.
     pub fn has_key(&self, real: &Path) -> bool {
         self.artifacts.iter().any(|artifact| artifact.real == real && artifact.holds.contains(&Part::Key))
-    }
-
-    /// How the key that lies there is wrapped; PKCS#8 when there is none.
-    pub fn container(&self) -> Container {
-        self.artifacts
-            .iter()
-            .filter_map(Artifact::content)
-            .find(|content| content.key.is_some())
-            .map_or(Container::Pkcs8, |content| content.container)
     }
 
     fn key_without_certificate(&self) -> Option<&Path> {
@@ -404,10 +390,8 @@ mod tests {
         Found::Other(Box::new(Content {
             digest: Digest::of(b"x"),
             was_ours,
-            parts: Vec::new(),
             certificate: certificate.map(Ok),
             key: key.then_some(Ok([0; 32])),
-            container: Container::Pkcs8,
         }))
     }
 

@@ -54,8 +54,8 @@ const ON_DEBIAN: [Made; 4] = [
         "/etc/pki/cyrus-imapd/cyrus-imapd.pem",
         [true, false],
     ),
-    made("sendmail", "/etc/mail/tls/sendmail-server.crt", "/etc/mail/tls/sendmail-common.key", [true, false]),
-    made("sendmail", "/etc/mail/tls/sendmail-client.crt", "/etc/mail/tls/sendmail-common.key", [false, true]),
+    made("sendmail", "/etc/mail/tls/sendmail-server.crt", "/etc/mail/tls/sendmail-common.key", [true, true]),
+    made("sendmail", "/etc/mail/tls/sendmail-client.crt", "/etc/mail/tls/sendmail-common.key", [true, true]),
     made(
         "ssl-cert",
         "/etc/ssl/certs/ssl-cert-snakeoil.pem",
@@ -354,9 +354,17 @@ fn serials_rise_and_differ(family: Family) {
             assert!(new > old, "{}: {new} after {old}", made.certificate);
         }
     }
-    let ours: Vec<&String> = seen[1..].iter().flatten().collect();
-    let distinct: BTreeSet<&String> = ours.iter().copied().collect();
-    assert_eq!(distinct.len(), ours.len());
+    // Sendmail's two files for one key hold one certificate; no other serial is there twice.
+    let client = all_made(family).iter().position(|made| made.certificate.ends_with("sendmail-client.crt"));
+    let certificates = |run: &Vec<String>| -> Vec<String> {
+        run.iter()
+            .enumerate()
+            .filter(|(at, _)| Some(*at) != client)
+            .map(|(_, serial)| serial.clone())
+            .collect()
+    };
+    let ours: Vec<String> = seen[1..].iter().flat_map(certificates).collect();
+    assert_eq!(ours.iter().collect::<BTreeSet<_>>().len(), ours.len());
     // Within a run and from run to run: above every one before.
     let highest = |run: &Vec<String>| run.iter().max().unwrap().clone();
     let lowest = |run: &Vec<String>| run.iter().min().unwrap().clone();

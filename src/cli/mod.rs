@@ -21,7 +21,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::reseed::{ReseedError, World};
 use crate::service::systemd::Systemd;
-use crate::service::{Offline, Services};
+use crate::service::{self, Offline, Services};
 use crate::system::clock;
 use crate::system::root::{PathError, Root};
 
@@ -122,10 +122,8 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
     }
 }
 
-/// A service manager is asked only where one runs: sd_booted(3) tells by the same directory.
 fn services(root: &Root) -> Result<Box<dyn Services>, PathError> {
-    let booted = root.is_live() && root.status(Path::new("/run/systemd/system"))?.is_some();
-    Ok(if booted { Box::new(Systemd::system_bus()) } else { Box::new(Offline) })
+    Ok(if service::is_booted(root)? { Box::new(Systemd::system_bus()) } else { Box::new(Offline) })
 }
 
 /// An exit status; see [`EXIT_STATUS`].

@@ -10,7 +10,6 @@ use crate::config::Days;
 use crate::hook::reader::{self, Files, Reading, Role};
 use crate::hook::{self, Families, FileSpec, Hook, HookName};
 use crate::ledger::{Digest, Ledger};
-use crate::pki::Container;
 use crate::pki::container::{self, Part};
 use crate::pki::inspect::Certificate;
 use crate::system::root::Root;
@@ -246,13 +245,18 @@ fn add(
     located: Vec<(CandidateFile, PathBuf)>,
     tracked: &Tracked,
 ) {
-    let place = bundle.models.len();
     let known = |bundle: &Bundle, real: &Path| bundle.artifacts.iter().any(|artifact| artifact.real == real);
     // A second virtual host that reads the very same pair adds nothing.
     if located.iter().all(|(_, real)| known(bundle, real)) {
         return;
     }
-    bundle.models.push(model);
+    // Two certificates of one key and one subject pass for one another's issuer, and OpenSSL then
+    // trusts only the first: what may be one certificate in two files is one.
+    let alike = |other: &Model| other.usage == model.usage && other.names == model.names;
+    let place = bundle.models.iter().position(alike).unwrap_or_else(|| {
+        bundle.models.push(model);
+        bundle.models.len() - 1
+    });
     for (file, real) in located {
         if known(bundle, &real) {
             continue;
@@ -264,7 +268,7 @@ fn add(
             None => BTreeSet::new(),
         };
         bundle.artifacts.push(Artifact {
-            holds: shape(&file.spec, &found),
+            holds: file.spec.holds,
             path: file.spec.path,
             real,
             model: place,
@@ -278,18 +282,6 @@ fn add(
             found,
             links,
         });
-    }
-}
-
-/// A combined file keeps its order, and parameters that were in a file stay in it.
-fn shape(spec: &FileSpec, found: &Found) -> Vec<Part> {
-    let Found::Other(content) = found else { return spec.holds.clone() };
-    let wanted = |part: &Part| spec.holds.contains(part) || *part == Part::Dh;
-    let kept: Vec<Part> = content.parts.iter().copied().filter(wanted).collect();
-    if spec.holds.iter().all(|part| kept.contains(part) || *part == Part::Chain) {
-        kept
-    } else {
-        spec.holds.clone()
     }
 }
 
@@ -308,19 +300,11 @@ fn look(root: &Root, ledger: &Ledger, real: &Path) -> Found {
         return Found::Ours(made.clone());
     }
     let contents = container::read(&content);
-    let (key, container) = match contents.key {
-        Some((key, container)) => {
-            (Some(key.map(|k| k.public_digest()).map_err(|e| e.to_string())), container)
-        }
-        None => (None, Container::Pkcs8),
-    };
     Found::Other(Box::new(Content {
         digest,
         was_ours: recorded.is_some(),
-        parts: contents.parts,
         certificate: contents.certificates.first().map(|der| Certificate::from_der(der)),
-        key,
-        container,
+        key: contents.key.map(|(key, _)| key.map(|k| k.public_digest()).map_err(|e| e.to_string())),
     }))
 }
 

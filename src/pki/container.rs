@@ -76,6 +76,16 @@ pub fn read(text: &[u8]) -> Contents {
     contents
 }
 
+/// The parts that a new file has: those that are wanted, in the order of the old file where that had
+/// them all, and with the parameters that were in it.
+pub fn keep_order(wanted: &[Part], there: &[Part]) -> Vec<Part> {
+    let kept: Vec<Part> =
+        there.iter().copied().filter(|part| wanted.contains(part) || *part == Part::Dh).collect();
+    // A self-signed certificate has no chain: that part is empty wherever it stands.
+    let whole = wanted.iter().all(|part| kept.contains(part) || *part == Part::Chain);
+    if whole { kept } else { wanted.to_vec() }
+}
+
 /// Writes a file's parts in their order.
 pub fn write(parts: &[Part], key: &Secret, certificate: &str, chain: &str) -> Secret {
     let content: Vec<u8> = parts
@@ -141,6 +151,22 @@ mod tests {
             let contents = read(text.as_bytes());
             assert_eq!(contents.parts, parts, "{case}");
             assert_eq!(contents.key.map(|(_, container)| container), container, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_new_file_keeps_the_order_of_the_old() {
+        use Part::{Certificate as C, Chain, Dh, Key as K};
+        let cases = [
+            ("key first", vec![K, C], vec![K, C], vec![K, C]),
+            ("certificate first", vec![K, C], vec![C, K], vec![C, K]),
+            ("with parameters", vec![K, C], vec![C, K, Dh], vec![C, K, Dh]),
+            ("sscg's CA goes", vec![C], vec![C, Chain], vec![C]),
+            ("nothing there", vec![K, C], vec![], vec![K, C]),
+            ("half of it there", vec![K, C], vec![C], vec![K, C]),
+        ];
+        for (case, wanted, there, expected) in cases {
+            assert_eq!(keep_order(&wanted, &there), expected, "{case}");
         }
     }
 

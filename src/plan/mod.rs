@@ -404,14 +404,16 @@ fn join(names: &BTreeSet<String>) -> String {
 }
 
 impl Task {
-    /// The serial of the certificate that is replaced, by the place of its model.
+    /// The highest serial that is replaced, by the place of its model: one certificate may lie in
+    /// several files, and others before it.
     pub fn replaced_serial(&self, model: usize) -> Option<Serial> {
-        let of_ours =
-            self.bundle.artifacts.iter().filter(|a| a.model == model).find_map(|a| match &a.found {
-                Found::Ours(made) => made.serial,
-                _ => None,
-            });
-        of_ours.or_else(|| self.bundle.certificate(model)?.serial)
+        let of_model = self.bundle.artifacts.iter().filter(|artifact| artifact.model == model);
+        let serials = of_model.filter_map(|artifact| match &artifact.found {
+            Found::Ours(made) => made.serial,
+            Found::Other(content) => content.certificate.as_ref()?.as_ref().ok()?.serial,
+            _ => None,
+        });
+        serials.max()
     }
 
     /// The file that holds a certificate, for people: the first of the bundle.

@@ -6,7 +6,6 @@ use super::*;
 use crate::artifact::{Artifact, Content, Model};
 use crate::identity::{Finding, Fingerprint, Record};
 use crate::ledger::{Digest, Made, RunId};
-use crate::pki::Container;
 use crate::pki::inspect::Certificate;
 use crate::pki::{Algorithm, Usage};
 
@@ -61,10 +60,8 @@ fn content(certificate: Option<Certificate>, key: Option<[u8; 32]>) -> Found {
     Found::Other(Box::new(Content {
         digest: Digest::of(b"y"),
         was_ours: false,
-        parts: Vec::new(),
         certificate: certificate.map(Ok),
         key: key.map(Ok),
-        container: Container::Pkcs8,
     }))
 }
 

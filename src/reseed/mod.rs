@@ -1,16 +1,19 @@
 //! The story of a run: lock, recover, gather, plan, apply, record.
 //!
 //! `look` is the part before anything is changed, `tell` decides together with the services, `gating`
-//! holds back what stays stale, `rollback` is the story backwards, `report` is what is told of it.
+//! holds back what stays stale, `rollback` is the story backwards, `rehome` the one that
+//! begins with a new name, `report` is what is told of it.
 
 mod gating;
 mod look;
+mod rehome;
 mod report;
 mod rollback;
 mod tell;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use time::OffsetDateTime;
@@ -18,6 +21,7 @@ use tracing::warn;
 
 use crate::apply::{self, Payload, Run};
 use crate::fault::Fault;
+use crate::hook::HookName;
 use crate::ledger::{Ledger, RunId};
 use crate::pki::key::KeyError;
 use crate::plan::Request;
@@ -27,6 +31,7 @@ use crate::system::root::{Lock, PathError, Root};
 use crate::transaction;
 
 pub use look::{Outlook, look};
+pub use rehome::{Place, rehome};
 pub use report::{Outcome, Report};
 pub use rollback::roll_back;
 
@@ -79,42 +84,63 @@ impl From<StoreError> for ReseedError {
 /// fails is in the report.
 pub fn apply(world: World<'_>, request: &Request) -> Result<Report, ReseedError> {
     let lock = store::lock(world.root)?.ok_or(ReseedError::Busy)?;
+    run(world, &lock, request)
+}
+
+// ---- the parts of the story, in their order ------------------------------------------------------
+
+fn run(world: World<'_>, lock: &Lock, request: &Request) -> Result<Report, ReseedError> {
     let mut ledger = store::ledger(world.root)?;
-    let recovered = recover(world.root, &lock, &mut ledger)?;
+    let recovered = recover(world.root, lock, &mut ledger)?;
     let seen = look::outlook(world, request, ledger, false, Vec::new())?;
-    let mut report = Report::new(&seen, recovered);
+    let mut report = Report::new(&seen, &recovered);
     let mut ledger = seen.ledger.clone();
-    make(world, &lock, &seen, &mut ledger, &mut report)?;
+    make(world, lock, &seen, &recovered, &mut ledger, &mut report)?;
     gating::gate_and_release(world, &seen, request, &mut ledger, &mut report);
     if let Some(name) = &report.plan.name {
         ledger.names.extend([name.as_str().to_owned(), name.label().to_owned()]);
     }
     if ledger != seen.ledger {
-        store::save_ledger(world.root, &lock, &ledger)?;
+        store::save_ledger(world.root, lock, &ledger)?;
     }
     Ok(report)
 }
 
-// ---- the parts of the story, in their order ------------------------------------------------------
+/// What became of interrupted earlier runs.
+#[derive(Debug, Default)]
+struct Recovered {
+    /// Transactions that were put in order.
+    count: usize,
+    /// Hooks whose files must not be touched in this run, and why.
+    stuck: BTreeMap<HookName, String>,
+}
 
-fn recover(root: &Root, lock: &Lock, ledger: &mut Ledger) -> Result<usize, ReseedError> {
+fn recover(root: &Root, lock: &Lock, ledger: &mut Ledger) -> Result<Recovered, ReseedError> {
     if !transaction::is_interrupted(root)? {
-        return Ok(0);
+        return Ok(Recovered::default());
     }
-    let (committed, taken_back) = transaction::recover(root)?;
-    let count = committed.len() + taken_back;
-    for one in committed {
+    let recovery = transaction::recover(root)?;
+    let mut recovered = Recovered { count: recovery.taken_back, ..Recovered::default() };
+    for one in recovery.committed {
         record(ledger, one.payload())?;
         store::save_ledger(root, lock, ledger)?;
         one.finish()?;
+        recovered.count += 1;
     }
-    warn!(taken_back, finished = count - taken_back, "an earlier run was interrupted; put in order");
-    Ok(count)
+    for (text, error) in recovery.stuck {
+        let reason = format!("an interrupted run of it cannot be put in order: {error}");
+        recovered.stuck.insert(payload(&text)?.hook, reason);
+    }
+    warn!(put_in_order = recovered.count, stuck = recovered.stuck.len(), "an earlier run was interrupted");
+    Ok(recovered)
 }
 
-fn record(ledger: &mut Ledger, payload: &str) -> Result<(), ReseedError> {
-    let payload: Payload = toml::from_str(payload)
-        .map_err(|error| Fault::toml(Path::new("the journal's payload"), payload, &error))?;
+fn payload(text: &str) -> Result<Payload, Fault> {
+    toml::from_str(text).map_err(|error| Fault::toml(Path::new("the journal's payload"), text, &error))
+}
+
+fn record(ledger: &mut Ledger, text: &str) -> Result<(), ReseedError> {
+    let payload = self::payload(text)?;
     match payload.entry {
         Some(entry) => ledger.record(payload.hook, entry),
         None => {
@@ -128,6 +154,7 @@ fn make(
     world: World<'_>,
     lock: &Lock,
     seen: &Outlook,
+    recovered: &Recovered,
     ledger: &mut Ledger,
     report: &mut Report,
 ) -> Result<(), ReseedError> {
@@ -144,6 +171,10 @@ fn make(
     let run = Run { root: world.root, facts: &seen.facts, id: &id, backdate_hours };
     let mut applied = Vec::new();
     for step in steps {
+        if let Some(reason) = recovered.stuck.get(&step.hook) {
+            report.fail(ledger, step, world.now, reason.clone());
+            continue;
+        }
         let Some(ready) = ready.remove(&step.hook) else { continue };
         match apply::apply(&run, step, ready, seen.ledger.hook.get(&step.hook)) {
             Ok(done) => applied.push((step, done)),

@@ -14,7 +14,7 @@ use crate::plan::{HookPlan, Plan};
 use crate::store;
 use crate::system::root::Lock;
 
-use super::{Outlook, World, seconds};
+use super::{Outlook, Recovered, World, seconds};
 
 /// What a run did.
 #[derive(Debug, Serialize)]
@@ -59,7 +59,7 @@ impl Report {
 }
 
 impl Report {
-    pub(super) fn new(seen: &Outlook, recovered: usize) -> Self {
+    pub(super) fn new(seen: &Outlook, recovered: &Recovered) -> Self {
         Self {
             run: None,
             plan: seen.plan.clone(),
@@ -68,7 +68,7 @@ impl Report {
             gated: BTreeMap::new(),
             released: Vec::new(),
             failures: Vec::new(),
-            recovered,
+            recovered: recovered.count,
             faults: seen.faults.clone(),
         }
     }

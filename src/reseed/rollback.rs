@@ -27,7 +27,7 @@ use super::{ReseedError, World, record, recover};
 pub fn roll_back(world: World<'_>, run: Option<&RunId>) -> Result<(RunId, Vec<HookName>), ReseedError> {
     let lock = store::lock(world.root)?.ok_or(ReseedError::Busy)?;
     let mut ledger = store::ledger(world.root)?;
-    recover(world.root, &lock, &mut ledger)?;
+    let recovered = recover(world.root, &lock, &mut ledger)?;
     let kept = store::backups(world.root)?;
     let found = kept.into_iter().rev().find(|(id, _)| run.is_none_or(|run| run == id));
     let (run, hooks) = found.ok_or_else(|| match run {
@@ -41,6 +41,9 @@ pub fn roll_back(world: World<'_>, run: Option<&RunId>) -> Result<(RunId, Vec<Ho
     let id = RunId::new(world.now);
     let mut units = BTreeMap::new();
     for hook in &hooks {
+        if let Some(reason) = recovered.stuck.get(hook) {
+            return Err(PathError::refused(Path::new(store::BACKUPS), reason.clone()).into());
+        }
         put_back(world, &lock, &mut ledger, &run, hook, &id)?;
         units.extend(
             seen.plan.hooks.iter().filter(|plan| plan.hook == *hook).flat_map(|plan| plan.tell.clone()),

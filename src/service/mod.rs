@@ -8,9 +8,19 @@ pub mod hostnamed;
 pub mod systemd;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::hook::{Policy, Verb};
 use crate::ledger::Former;
+use crate::system::root::{PathError, Root};
+
+/// Says whether a service manager runs on this root: sd_booted(3) tells by the same directory.
+///
+/// # Errors
+/// [`PathError`] when the directory cannot be looked at.
+pub fn is_booted(root: &Root) -> Result<bool, PathError> {
+    Ok(root.is_live() && root.status(Path::new("/run/systemd/system"))?.is_some())
+}
 
 /// The service manager could not be asked, or did not do as asked; in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

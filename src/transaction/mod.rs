@@ -171,34 +171,47 @@ impl Committed<'_> {
     /// [`PathError`]; the journal stays, and the next run finishes.
     pub fn finish(self) -> Result<(), PathError> {
         for item in &self.journal.items {
-            self.root.remove(&item.old)?;
-            self.root.remove(&item.new)?;
+            remove_if_there(self.root, &item.old)?;
+            remove_if_there(self.root, &item.new)?;
         }
         sync_directories(self.root, &self.journal)?;
         self.journal.remove(self.root)
     }
 }
 
-/// Puts in order what an interrupted run left: returns what had been committed, to be recorded
-/// and finished, and how many transactions were taken back.
+/// What became of the transactions of interrupted runs.
+#[derive(Debug, Default)]
+pub struct Recovery<'a> {
+    /// Decided for the new files: to be recorded and finished.
+    pub committed: Vec<Committed<'a>>,
+    /// How many were taken back.
+    pub taken_back: usize,
+    /// Those that cannot be put in order now, by their payload, and why. Their files must not be
+    /// changed before they are: a later recovery would put older ones over newer ones.
+    pub stuck: Vec<(String, PathError)>,
+}
+
+/// Puts in order what interrupted runs left, each transaction by itself.
 ///
 /// # Errors
-/// [`PathError`] when a journal cannot be read, or the files not be put back; nothing further is
-/// touched then.
-pub fn recover(root: &Root) -> Result<(Vec<Committed<'_>>, usize), PathError> {
-    let mut committed = Vec::new();
-    let mut taken_back = 0;
+/// [`PathError`] when a journal cannot be read; nothing is touched then.
+pub fn recover(root: &Root) -> Result<Recovery<'_>, PathError> {
+    let mut recovery = Recovery::default();
     for journal in Journal::all(root)? {
-        match journal.state {
-            State::Prepare => clear(root, &journal)?,
-            State::Swap => {
-                put_back(root, &journal)?;
-                taken_back += 1;
+        let done = match journal.state {
+            State::Prepare => clear(root, &journal),
+            State::Swap => put_back(root, &journal),
+            State::Commit => {
+                recovery.committed.push(Committed { root, journal });
+                continue;
             }
-            State::Commit => committed.push(Committed { root, journal }),
+        };
+        match done {
+            Ok(()) => recovery.taken_back += 1,
+            Err(error) => recovery.stuck.push((journal.payload, error)),
         }
     }
-    Ok((committed, taken_back))
+    Ok(recovery)
 }
 
 /// Says whether an interrupted run waits to be put in order; changes nothing.
@@ -275,8 +288,8 @@ fn stage(
 /// Takes away what was staged; the targets have not been touched.
 fn clear(root: &Root, journal: &Journal) -> Result<(), PathError> {
     for item in &journal.items {
-        root.remove(&item.new)?;
-        root.remove(&item.old)?;
+        remove_if_there(root, &item.new)?;
+        remove_if_there(root, &item.old)?;
     }
     sync_directories(root, journal)?;
     backup::discard(root, journal.backup.as_deref())?;
@@ -301,11 +314,16 @@ fn put_back(root: &Root, journal: &Journal) -> Result<(), PathError> {
                 }
             }
         }
-        root.remove(&item.new)?;
+        remove_if_there(root, &item.new)?;
     }
     sync_directories(root, journal)?;
     backup::discard(root, journal.backup.as_deref())?;
     journal.remove(root)
+}
+
+/// A read-only file system refuses to remove even what is not there.
+fn remove_if_there(root: &Root, path: &Path) -> Result<(), PathError> {
+    if root.status(path)?.is_some() { root.remove(path) } else { Ok(()) }
 }
 
 fn sync_directories(root: &Root, journal: &Journal) -> Result<(), PathError> {

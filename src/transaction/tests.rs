@@ -69,9 +69,12 @@ fn run(root: &Root) -> Result<(), PathError> {
 }
 
 fn put_in_order(root: &Root) -> Result<Option<String>, PathError> {
-    let (committed, _) = recover(root)?;
+    let recovery = recover(root)?;
+    if let Some((_, error)) = recovery.stuck.into_iter().next() {
+        return Err(error);
+    }
     let mut payload = None;
-    for one in committed {
+    for one in recovery.committed {
         payload = Some(one.payload().to_owned());
         one.finish()?;
     }

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use reseed::identity::HostName;
-use reseed::pki::container::Container;
+use reseed::pki::Container;
 use reseed::pki::issue::{Profile, self_signed};
 use reseed::pki::key::PrivateKey;
 use reseed::pki::serial::Serial;
