@@ -205,6 +205,7 @@ struct Output {
 struct Shape {
     holds: Vec<Part>,
     container: Option<Container>,
+    dh: String,
 }
 
 /// A certificate as text and as what it says.
@@ -281,7 +282,7 @@ impl Maker<'_> {
     ) -> Result<(), ApplyError> {
         for (artifact, shape) in bundle.artifacts.iter().zip(shapes) {
             let Some(certificate) = issued.get(artifact.model) else { continue };
-            let content = container::write(&shape.holds, key, &certificate.text, "");
+            let content = container::write(&shape.holds, key, &certificate.text, &shape.dh);
             let holds_certificate = artifact.holds.contains(&Part::Certificate);
             let made = Made {
                 sha256: Digest::of(content.reveal()),
@@ -308,6 +309,7 @@ impl Maker<'_> {
             Ok(Shape {
                 holds: container::keep_order(&artifact.holds, &there.parts),
                 container: there.key.map(|(_, container)| container),
+                dh: there.dh.unwrap_or_else(|| container::FFDHE3072.to_owned()),
             })
         };
         bundle.artifacts.iter().map(shape).collect()

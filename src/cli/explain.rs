@@ -106,22 +106,22 @@ fn write(
     for reason in &task.reasons {
         writeln!(out, "It no longer holds: {reason}.")?;
     }
+    let adopt = format!("To replace it all the same: reseed apply --adopt {}", artifact.path.display());
     match task.action {
-        Action::Keep => writeln!(out, "Nothing would be done with it."),
+        Action::Keep if task.verdict.is_replaceable() => writeln!(out, "Nothing would be done with it."),
+        Action::Keep => writeln!(out, "Nothing would be done with it. {adopt}"),
         Action::Make if seen.plan.put_off.is_some() => {
             writeln!(out, "It would be made again, but the run is put off.")
         }
-        Action::Make => writeln!(
-            out,
-            "`reseed apply` makes it again, with {}, and tells {}.",
-            text::files(task),
-            units(hook)
-        ),
-        Action::Leave => writeln!(
-            out,
-            "It is left alone. To replace it all the same: reseed apply --adopt {}",
-            artifact.path.display()
-        ),
+        Action::Make => {
+            writeln!(
+                out,
+                "`reseed apply` makes it again, with {}, and tells {}.",
+                text::files(task),
+                units(hook)
+            )
+        }
+        Action::Leave => writeln!(out, "It is left alone. {adopt}"),
     }
 }
 

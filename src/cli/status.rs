@@ -49,7 +49,7 @@ fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {
     writeln!(out)?;
     for hook in &seen.plan.hooks {
         let stale = seen.plan.serves_stale(hook);
-        let left = hook.tasks.iter().any(|task| task.action == Action::Leave);
+        let left = !hook.tasks.is_empty() && hook.tasks.iter().all(|task| task.action == Action::Leave);
         let state = match (stale, left, hook.tasks.is_empty() && hook.borrowed.is_empty()) {
             (true, ..) => "STALE",
             (_, true, _) => "not ours",

@@ -40,6 +40,8 @@ pub struct Contents {
     pub parts: Vec<Part>,
     /// DER of the certificates, in order.
     pub certificates: Vec<Vec<u8>>,
+    /// The Diffie-Hellman parameters, as PEM.
+    pub dh: Option<String>,
     /// The key, and how it was wrapped.
     pub key: Option<(Result<PrivateKey, super::key::KeyError>, Container)>,
 }
@@ -56,7 +58,11 @@ pub fn read(text: &[u8]) -> Contents {
                 contents.certificates.push(block.contents().to_vec());
                 if first { Part::Certificate } else { Part::Chain }
             }
-            "DH PARAMETERS" | "X9.42 DH PARAMETERS" => Part::Dh,
+            "DH PARAMETERS" | "X9.42 DH PARAMETERS" => {
+                let unix = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+                contents.dh.get_or_insert_with(|| pem::encode_config(&block, unix));
+                Part::Dh
+            }
             label if label.ends_with("PRIVATE KEY") => {
                 let container = match label {
                     "RSA PRIVATE KEY" | "EC PRIVATE KEY" => Container::Traditional,
@@ -86,15 +92,15 @@ pub fn keep_order(wanted: &[Part], there: &[Part]) -> Vec<Part> {
     if whole { kept } else { wanted.to_vec() }
 }
 
-/// Writes a file's parts in their order.
-pub fn write(parts: &[Part], key: &Secret, certificate: &str, chain: &str) -> Secret {
+/// Writes a file's parts in their order; a self-signed certificate has no chain to be written.
+pub fn write(parts: &[Part], key: &Secret, certificate: &str, dh: &str) -> Secret {
     let content: Vec<u8> = parts
         .iter()
         .flat_map(|part| match part {
             Part::Key => key.reveal(),
             Part::Certificate => certificate.as_bytes(),
-            Part::Chain => chain.as_bytes(),
-            Part::Dh => FFDHE3072.as_bytes(),
+            Part::Chain => &[],
+            Part::Dh => dh.as_bytes(),
         })
         .copied()
         .collect();
@@ -175,7 +181,7 @@ mod tests {
         let key = PrivateKey::generate(Algorithm::P256).unwrap().to_pem(Container::Pkcs8).unwrap();
         let certificate = pem::encode(&pem::Pem::new("CERTIFICATE", b"x".to_vec()));
         let parts = [Part::Key, Part::Certificate, Part::Dh];
-        let text = write(&parts, &key, &certificate, "");
+        let text = write(&parts, &key, &certificate, FFDHE3072);
         assert_eq!(read(text.reveal()).parts, parts);
     }
 }

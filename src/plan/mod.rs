@@ -317,7 +317,7 @@ impl Decision<'_> {
             .any(|a| self.request.adopt.contains(&a.path) || self.request.adopt.contains(&a.real));
         let mut reasons = match &verdict {
             Verdict::Absent | Verdict::Managed => self.managed(hook, entry, bundle),
-            _ => self.unmanaged(bundle),
+            other => self.unmanaged(bundle, other.is_replaceable()),
         };
         let action = if asked {
             reasons.push(Reason::Asked);
@@ -357,7 +357,10 @@ impl Decision<'_> {
     }
 
     /// Reasons for files that the ledger does not know: they speak for themselves.
-    fn unmanaged(&self, bundle: &Bundle) -> Vec<Reason> {
+    ///
+    /// A certificate that is somebody else's, at a place of their own, need not name this machine: a
+    /// customer's virtual host does not. It no longer holds when it names whom this machine was.
+    fn unmanaged(&self, bundle: &Bundle, is_replaceable: bool) -> Vec<Reason> {
         let mut reasons = missing(bundle, false);
         let keys: Vec<(&Path, &[u8; 32])> = bundle
             .artifacts
@@ -371,7 +374,9 @@ impl Decision<'_> {
                 .proper
                 .is_none_or(|name| names.contains(name.as_str()) || certificate.covers(name.as_str()));
             let nobody = names.iter().all(|name| name.starts_with("localhost"));
-            if !named || nobody {
+            let ours = is_replaceable || bundle.artifacts.iter().any(|artifact| artifact.default_path);
+            let concerns_us = ours || nobody || names.iter().any(|name| self.names.contains(name));
+            if concerns_us && (!named || nobody) {
                 let says = if names.is_empty() { "no name".into() } else { join(&names) };
                 reasons.push(Reason::Names { says });
             }

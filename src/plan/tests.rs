@@ -287,6 +287,23 @@ fn what_becomes_of_a_pair() {
 }
 
 #[test]
+fn a_customers_certificate_at_its_own_place_is_no_concern() {
+    let shop = certificate(&[("CN", "shop.example.com")], Some("CA"), 300);
+    let old = certificate(&[("CN", "old.example.com")], Some("CA"), 300);
+    for (case, certificate, action) in
+        [("a customer's", shop, Action::Keep), ("in our old name", old, Action::Leave)]
+    {
+        let mut bundle = bundle(content(None, Some([1; 32])), content(Some(certificate), None));
+        for artifact in &mut bundle.artifacts {
+            artifact.default_path = false;
+        }
+        let facts = facts("mail.example.com", vec![("x", hook(vec![bundle]))]);
+        let plan = plan(&facts, &ledger("old.example.com"), &Request::default());
+        assert_eq!(plan.hooks[0].tasks[0].action, action, "{case}");
+    }
+}
+
+#[test]
 fn nothing_is_made_while_name_or_clock_are_wrong() {
     let stale = || vec![("x", hook(vec![bundle(Found::Absent, Found::Absent)]))];
     let early = Facts { now: day(-20), ..facts("mail.example.com", stale()) };

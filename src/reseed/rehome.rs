@@ -10,7 +10,7 @@ use crate::store;
 use crate::system::root::PathError;
 use crate::transaction;
 
-use super::{Report, ReseedError, World, look, run};
+use super::{Report, ReseedError, World, run};
 
 /// Where the machine is to live.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,7 +27,11 @@ pub struct Place<'a> {
 /// As [`super::apply`]; and when the name cannot be set.
 pub fn rehome(world: World<'_>, place: Place<'_>) -> Result<Report, ReseedError> {
     let lock = store::lock(world.root)?.ok_or(ReseedError::Busy)?;
-    look(world, &Request::default())?;
+    store::ledger(world.root)?;
+    store::settings(world.root)?;
+    if place.seed.is_none() {
+        store::seed(world.root)?;
+    }
     if let Some(text) = place.seed {
         world.root.make_directory(Path::new("/etc/reseed"), 0o755)?;
         transaction::replace(world.root, Path::new(store::SEED), text.as_bytes(), 0o644)?;
