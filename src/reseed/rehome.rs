@@ -24,7 +24,7 @@ pub struct Place<'a> {
 /// Sets name and seed where they are given, then makes again what no longer holds.
 ///
 /// # Errors
-/// As [`super::apply`]; and when the name cannot be set.
+/// As [`super::apply()`]; and when the name cannot be set.
 pub fn rehome(world: World<'_>, place: Place<'_>) -> Result<Report, ReseedError> {
     let lock = store::lock(world.root)?.ok_or(ReseedError::Busy)?;
     store::ledger(world.root)?;
