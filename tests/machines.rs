@@ -952,3 +952,35 @@ fn pem_labels(text: &str) -> Vec<String> {
     let labels = text.lines().filter_map(|line| line.strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
     labels.map(str::to_owned).collect()
 }
+
+#[test]
+fn an_access_list_is_kept_and_none_is_inherited() {
+    let Some(machine) = Machine::new(Fedora) else { return };
+    let key = "/etc/pki/tls/private/localhost.key";
+    let facl = |program: &str, arguments: &[&str], path: &str| -> Option<String> {
+        let output = Command::new(program).args(arguments).arg(machine.path(path)).output().ok()?;
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    };
+    // A key that one daemon may read, in a directory that would hand more to every new file.
+    let granted = facl("setfacl", &["-m", "u:65533:r"], key);
+    if granted.and_then(|_| facl("setfacl", &["-d", "-m", "u:65532:rw"], "/etc/pki/tls/private")).is_none() {
+        assert!(
+            std::env::var_os("RESEED_TESTS_REQUIRE_ALL").is_none(),
+            "install acl; use a file system with ACLs"
+        );
+        eprintln!("skipped: an_access_list_is_kept_and_none_is_inherited: install acl (tests/run does)");
+        return;
+    }
+    let before = facl("getfacl", &["-cpn"], key).unwrap();
+    assert!(before.contains("user:65533:r--"), "{before}");
+    let (new, old) = ("/etc/pki/tls/private/sendmail.key", machine.read(key));
+    fs::remove_file(machine.path(new)).unwrap();
+    let machine = machine.rehomed();
+    assert_ne!(machine.read(key), old, "the key is a new one");
+    let facl = |path: &str| {
+        let output = Command::new("getfacl").arg("-cpn").arg(machine.path(path)).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(facl(key), before);
+    assert!(!facl(new).contains("65532"), "{}", facl(new));
+}
