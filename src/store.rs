@@ -107,7 +107,12 @@ pub fn hooks(root: &Root, below: Option<&Root>) -> Result<(Catalogue, Vec<Fault>
         if root.link_target(&path)?.is_some_and(|target| target == Path::new("/dev/null")) {
             continue;
         }
-        match read_hook(root, &path, &name) {
+        // One of the caller's own system is named by where it lies there.
+        let shown = match below {
+            Some(below) if std::ptr::eq(root, below) => below.directory().join(&name),
+            _ => path.clone(),
+        };
+        match read_hook(root, &path, &shown, &name) {
             Ok(hook) => hooks.push(hook),
             Err(fault) => faults.push(fault),
         }
@@ -133,27 +138,25 @@ fn hook_files<'a>(
     Ok(files)
 }
 
-fn read_hook(root: &Root, path: &Path, name: &OsStr) -> Result<Hook, Fault> {
+fn read_hook(root: &Root, path: &Path, shown: &Path, name: &OsStr) -> Result<Hook, Fault> {
     let stem = name.to_str().and_then(|name| name.strip_suffix(".toml")).and_then(HookName::parse);
-    let name = stem.ok_or_else(|| Fault::whole(path, "the file's name is no name of a hook"))?;
-    only_the_owner_writes(root, path)?;
-    let text = root.read(path).map_err(|error| Fault::whole(path, error.source.to_string()))?;
-    let text = String::from_utf8(text).map_err(|_| Fault::whole(path, "the text is not UTF-8"))?;
-    manifest::parse(name, path, &text)
+    let name = stem.ok_or_else(|| Fault::whole(shown, "the file's name is no name of a hook"))?;
+    only_the_owner_writes(root, path).map_err(|reason| Fault::whole(shown, reason))?;
+    let text = root.read(path).map_err(|error| Fault::whole(shown, error.source.to_string()))?;
+    let text = String::from_utf8(text).map_err(|_| Fault::whole(shown, "the text is not UTF-8"))?;
+    manifest::parse(name, shown, &text)
 }
 
 /// A hook acts with the rights of root, so nobody else may have written it.
-fn only_the_owner_writes(root: &Root, path: &Path) -> Result<(), Fault> {
-    let failed = |error: PathError| Fault::whole(path, error.source.to_string());
+fn only_the_owner_writes(root: &Root, path: &Path) -> Result<(), String> {
+    let failed = |error: PathError| error.source.to_string();
     let real = root.resolve(path).map_err(failed)?;
-    let status = root.status(&real).map_err(failed)?;
-    let status = status.ok_or_else(|| Fault::whole(path, "the file is not there"))?;
+    let status = root.status(&real).map_err(failed)?.ok_or("the file is not there")?;
     if status.user != 0 && status.user != root::effective_user() {
-        return Err(Fault::whole(path, format!("it belongs to user {}, not to root; refused", status.user)));
+        return Err(format!("it belongs to user {}, not to root; refused", status.user));
     }
     if status.kind == Kind::File && status.mode & 0o022 != 0 {
-        let message = format!("others may write to it (mode {:04o}); refused; `chmod go-w` it", status.mode);
-        return Err(Fault::whole(path, message));
+        return Err(format!("others may write to it (mode {:04o}); refused; `chmod go-w` it", status.mode));
     }
     Ok(())
 }

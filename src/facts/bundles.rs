@@ -8,7 +8,8 @@ use super::Sources;
 use crate::artifact::{Artifact, Bundle, Content, Found, Model};
 use crate::config::Days;
 use crate::hook::reader::{self, Files, Reading, Role};
-use crate::hook::{self, Families, FileSpec, Hook, HookName};
+use crate::hook::{self, ExtraName, Families, FileSpec, Hook, HookName};
+use crate::identity::Facet;
 use crate::ledger::{Digest, Ledger};
 use crate::pki::container::{self, Part};
 use crate::pki::inspect::Certificate;
@@ -182,7 +183,12 @@ pub fn build(
     let settings = sources.settings.hook(&hook.name);
     let defaults = &sources.settings.certificates;
     let mut built = Built { bundles: Vec::new(), borrowed: BTreeMap::new(), problems: candidates.problems };
-    for candidate in candidates.certificates {
+    for mut candidate in candidates.certificates {
+        // Whoever is made anew when the addresses change carries them.
+        let names = &mut candidate.model.names;
+        if hook.watches.contains(&Facet::Addresses) && !names.contains(&ExtraName::Addresses) {
+            names.push(ExtraName::Addresses);
+        }
         let mut located = Vec::new();
         let mut lent_by = None;
         for file in candidate.files {

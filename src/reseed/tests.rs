@@ -300,3 +300,20 @@ fn serials_only_go_up() {
         highest = ledger.highest_serial;
     }
 }
+
+#[test]
+fn addresses_that_are_watched_stand_in_the_certificate() {
+    let (dir, root) = machine("mail.example.com");
+    let root = root.pretend_live();
+    let hook = PAIR.replace("[applies]", "watches = [\"hostname\", \"addresses\"]\n[applies]");
+    std::fs::write(dir.path().join("etc/reseed/hooks.d/pair.toml"), hook).unwrap();
+    let fake = Fake::default();
+    let report = apply(world(&root, &fake), &Request::default()).unwrap();
+    let known = report.plan.identity.addresses.value().cloned().unwrap_or_default();
+    let text = root.read(Path::new("/etc/pair/x.crt")).unwrap();
+    let says = Certificate::from_der(&container::read(&text).certificates[0]).unwrap();
+    assert_eq!(says.addresses, known, "those of this machine's interfaces; none where it has none");
+    let text = root.read(Path::new("/etc/combined/x.pem")).unwrap();
+    let says = Certificate::from_der(&container::read(&text).certificates[0]).unwrap();
+    assert!(says.addresses.is_empty(), "who does not watch them does not carry them");
+}
