@@ -8,12 +8,12 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, fchown, linkat, symlinkat, unlinkat};
 use xattr::FileExt as _;
 
-use super::{Attributes, Kind, Lock, PathError, Root, Status, split};
+use super::{Attributes, Kind, Lock, PathError, Root, Status, open_at, split};
 
 impl Root {
     /// Creates a new file with its final owner and mode before the first octet is in it, and
@@ -30,7 +30,7 @@ impl Root {
             .flags(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
             .mode(Mode::empty())
             .resolve(ResolveFlag::RESOLVE_BENEATH);
-        let handle = openat2(&parent, name, how).map_err(|error| PathError::new(path, error))?;
+        let handle = open_at(&parent, name, how).map_err(|error| PathError::new(path, error))?;
         let mut file = File::from(handle);
         self.change(path)?;
         give(&file, attributes).map_err(|error| PathError::new(path, error))?;
@@ -148,7 +148,7 @@ impl Root {
             .flags(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
             .mode(Mode::S_IRUSR | Mode::S_IWUSR)
             .resolve(ResolveFlag::RESOLVE_BENEATH);
-        let handle = openat2(&parent, name, how).map_err(|error| PathError::new(path, error))?;
+        let handle = open_at(&parent, name, how).map_err(|error| PathError::new(path, error))?;
         let mut file = File::from(handle);
         let written = end_of_line_is_missing(&file)
             .and_then(|missing| {
@@ -171,7 +171,7 @@ impl Root {
             .flags(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
             .mode(Mode::S_IRUSR | Mode::S_IWUSR)
             .resolve(ResolveFlag::RESOLVE_BENEATH);
-        let handle = openat2(&parent, name, how).map_err(|error| PathError::new(path, error))?;
+        let handle = open_at(&parent, name, how).map_err(|error| PathError::new(path, error))?;
         match Flock::lock(File::from(handle), FlockArg::LockExclusiveNonblock) {
             Ok(held) => Ok(Some(Lock { _held: held })),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),

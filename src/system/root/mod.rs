@@ -360,7 +360,7 @@ impl Root {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        match openat2(self.handle.as_fd(), &relative(parent), how) {
+        match open_at(self.handle.as_fd(), &relative(parent), how) {
             Ok(handle) => Ok(Some(handle)),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(error) => Err(PathError::new(path, error)),
@@ -373,7 +373,7 @@ impl Root {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        plain && openat2(self.handle.as_fd(), &relative(path), how).is_ok()
+        plain && open_at(self.handle.as_fd(), &relative(path), how).is_ok()
     }
 
     /// A regular file, and its length in octets.
@@ -396,15 +396,15 @@ impl Root {
     fn open_directory(&self, path: &Path, access: OFlag) -> Result<OwnedFd, PathError> {
         let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
         let how = OpenHow::new().flags(access | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(resolve);
-        openat2(self.handle.as_fd(), &relative(path), how).map_err(|error| PathError::new(path, error))
+        open_at(self.handle.as_fd(), &relative(path), how).map_err(|error| PathError::new(path, error))
     }
 
     /// Opens without touching the access time; only a file's owner and root may ask for that.
     fn quiet_open(&self, path: &Path, flags: OFlag, resolve: ResolveFlag) -> Result<OwnedFd, PathError> {
         let how = |flags| OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
-        openat2(self.handle.as_fd(), &relative(path), how(flags | OFlag::O_NOATIME))
+        open_at(self.handle.as_fd(), &relative(path), how(flags | OFlag::O_NOATIME))
             .or_else(|error| match error {
-                Errno::EPERM => openat2(self.handle.as_fd(), &relative(path), how(flags)),
+                Errno::EPERM => open_at(self.handle.as_fd(), &relative(path), how(flags)),
                 other => Err(other),
             })
             .map_err(|error| PathError::new(path, error))
@@ -440,6 +440,21 @@ pub struct Lock {
 pub fn effective_user() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
+
+/// Opens by `openat2(2)`. The kernel gives up with `EAGAIN` when something was renamed or mounted
+/// anywhere while it followed a `..`, and asks to be asked again.
+fn open_at<P: nix::NixPath + ?Sized>(directory: impl AsFd, path: &P, how: OpenHow) -> Result<OwnedFd, Errno> {
+    for _ in 0..ATTEMPTS {
+        match openat2(&directory, path, how) {
+            Err(Errno::EAGAIN) => std::thread::yield_now(),
+            done => return done,
+        }
+    }
+    openat2(&directory, path, how)
+}
+
+/// Each fails only if a rename falls into the microseconds that it takes.
+const ATTEMPTS: usize = 1000;
 
 fn split(path: &Path) -> Result<(&Path, &OsStr), PathError> {
     match (path.parent(), path.file_name()) {

@@ -99,3 +99,24 @@ fn after_the_cut_nothing_changes() {
     assert!(root.remove(Path::new("/etc/a")).is_err());
     assert_eq!(root.read(Path::new("/etc/a")).unwrap(), b"x");
 }
+
+#[test]
+fn a_rename_elsewhere_does_not_make_a_file_unreadable() {
+    let (dir, root) = scratch();
+    symlink("../../var/real/file", dir.path().join("etc/ssl/relative")).unwrap();
+    std::fs::write(dir.path().join("var/real/file"), "inside").unwrap();
+    let (there, back) = (dir.path().join("a"), dir.path().join("b"));
+    std::fs::write(&there, "").unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                std::fs::rename(&there, &back).unwrap();
+                std::fs::rename(&back, &there).unwrap();
+            }
+        });
+        let failed = (0..20_000).find_map(|_| root.read(Path::new("/etc/ssl/relative")).err());
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(failed.is_none(), "{failed:?}");
+    });
+}
