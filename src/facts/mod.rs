@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use crate::config::Settings;
-use crate::hook::reader::{self, Files, NoText};
+use crate::hook::reader::{Files, NoText};
 use crate::hook::{Catalogue, ExtraName, Families, Hook, HookName, Verb};
-use crate::identity::{Facet, Identity};
+use crate::identity::Facet;
 use crate::ledger::Ledger;
 use crate::plan::{Facts, HookFacts};
 use crate::seed::Subject;
@@ -58,18 +58,9 @@ pub fn gather(sources: &Sources<'_>) -> Result<Facts, PathError> {
         identity,
         subject: sources.seed.0.clone(),
         renew_before_days: sources.settings.certificates.renew_before_days.count(),
-        families,
         hooks,
         idle,
     })
-}
-
-/// Gathers only who the machine is.
-///
-/// # Errors
-/// [`PathError`]
-pub fn who(sources: &Sources<'_>) -> Result<Identity, PathError> {
-    identity::gather(sources, true)
 }
 
 fn wants_addresses(sources: &Sources<'_>, applicable: &[&Hook]) -> bool {
@@ -175,11 +166,6 @@ impl Files for RootFiles<'_> {
         let real = self.0.resolve(path).and_then(|real| self.0.status(&real));
         real.ok().flatten().is_some_and(|status| status.kind == crate::system::root::Kind::Directory)
     }
-}
-
-/// Reads one configuration for people: `explain` asks it.
-pub fn read_configuration(root: &Root, reader: &crate::hook::Reader) -> reader::Readout {
-    reader::read(reader.program, &reader.config, &RootFiles(root))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::artifact::{self, Bundle, Found, Verdict};
-use crate::hook::{Families, HookName, Policy, Verb};
+use crate::hook::{HookName, Policy, Verb};
 use crate::identity::{Drift, Facet, HostName, Identity, Improper};
 use crate::ledger::{Entry, Ledger};
 use crate::pki::container::Part;
@@ -31,8 +31,6 @@ pub struct Facts {
     pub subject: Subject,
     /// Days before its end at which a certificate of ours is made anew.
     pub renew_before_days: u32,
-    /// The distribution.
-    pub families: Families,
     /// The hooks that apply.
     pub hooks: BTreeMap<HookName, HookFacts>,
     /// The hooks that do not, and why.

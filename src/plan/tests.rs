@@ -114,7 +114,6 @@ fn facts(fqdn: &str, hooks: Vec<(&str, HookFacts)>) -> Facts {
         identity: identity(fqdn),
         subject: Subject::default(),
         renew_before_days: 30,
-        families: Families::default(),
         hooks: hooks.into_iter().map(|(hook, facts)| (name(hook), facts)).collect(),
         idle: BTreeMap::new(),
     }
