@@ -173,6 +173,7 @@ fn reload_that_kills_the_service_gets_its_old_certificate_back() {
 
 fn hook_that_cannot_succeed_disables_the_service_and_success_enables_it() {
     let machine = Machine::new("disabled");
+    machine.write("/etc/reseed/reseed.toml", "[gate]\ndisable-after-boots = 0\n");
     let broken = [CYRUS, SENDMAIL];
     for service in &broken {
         break_hook(&machine, service);

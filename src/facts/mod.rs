@@ -37,6 +37,8 @@ pub struct Sources<'a> {
     pub now: OffsetDateTime,
     /// Gather also facets that no hook asks for: for people.
     pub every_facet: bool,
+    /// Ask also what needs the network.
+    pub asks_network: bool,
 }
 
 /// Gathers the facts.
@@ -57,10 +59,22 @@ pub fn gather(sources: &Sources<'_>) -> Result<Facts, PathError> {
         built: clock::built(),
         identity,
         subject: sources.seed.0.clone(),
+        domain_from_dns: sources.settings.identity.domain_from_dns,
+        boot: boot(root)?,
+        disable_after_boots: sources.settings.gate.disable_after_boots,
         renew_before_days: sources.settings.certificates.renew_before_days.count(),
         hooks,
         idle,
     })
+}
+
+/// The kernel's random id of this boot (random(4)).
+fn boot(root: &Root) -> Result<Option<String>, PathError> {
+    if !root.is_live() {
+        return Ok(None);
+    }
+    let id = root.text(Path::new("/proc/sys/kernel/random/boot_id"))?;
+    Ok(id.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()))
 }
 
 fn wants_addresses(sources: &Sources<'_>, applicable: &[&Hook]) -> bool {

@@ -202,6 +202,14 @@ impl Bus {
         self.jobs.during(call)
     }
 
+    /// The parameters of the conditions that failed when the unit was last to be started.
+    pub fn failed_conditions(&mut self, unit: &Unit) -> Result<Vec<String>> {
+        let call = async { unit_proxy(&self.connection, &unit.path).await?.conditions().await };
+        let conditions = self.jobs.during(call)?;
+        let failed = conditions.into_iter().filter(|(.., state)| *state < 0);
+        Ok(failed.map(|(_, _, _, parameter, _)| parameter).collect())
+    }
+
     /// Where the unit's file is.
     pub fn fragment(&mut self, unit: &Unit) -> Result<String> {
         let call = async { unit_proxy(&self.connection, &unit.path).await?.fragment_path().await };

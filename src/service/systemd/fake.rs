@@ -49,6 +49,8 @@ pub(super) struct FakeUnit {
     pub triggered_by: Vec<String>,
     pub wanted_by: Vec<String>,
     pub fragment: String,
+    /// The condition on which its last start failed.
+    pub passed_over_by: Option<String>,
     /// What happens to it by itself, and when.
     pub fate: Option<(Instant, Way)>,
 }
@@ -63,6 +65,7 @@ pub(super) fn unit(name: &'static str, active: &'static str, file: &'static str,
         triggered_by: Vec::new(),
         wanted_by: Vec::new(),
         fragment: String::new(),
+        passed_over_by: None,
         fate: None,
     }
 }
@@ -385,6 +388,12 @@ impl FakeObject {
     #[zbus(property)]
     fn fragment_path(&self) -> String {
         self.unit().fragment
+    }
+
+    #[zbus(property)]
+    fn conditions(&self) -> Vec<(String, bool, bool, String, i32)> {
+        let failed = |path| ("ConditionPathExists".to_owned(), false, true, path, -1);
+        self.unit().passed_over_by.into_iter().map(failed).collect()
     }
 }
 

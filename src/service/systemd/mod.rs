@@ -96,11 +96,26 @@ impl Services for Systemd {
         self.ask(|bus, patience| hold::gate(bus, patience, pattern, policy))
     }
 
-    fn release(&self, former: &[Former]) -> Result<(), ServiceError> {
-        if former.is_empty() {
-            return Ok(());
-        }
-        self.ask(|bus, patience| hold::release(bus, patience, former))
+    fn triggers(&self, pattern: &str) -> Result<Vec<String>, ServiceError> {
+        self.ask(|bus, _| hold::triggers(bus, pattern))
+    }
+
+    fn reload(&self) -> Result<(), ServiceError> {
+        self.ask(|bus, _| bus.reload().map_err(unreachable))
+    }
+
+    fn release(&self, pattern: &str, former: &[Former]) -> Result<(), ServiceError> {
+        self.ask(|bus, patience| hold::release(bus, patience, pattern, former))
+    }
+
+    fn retry(&self, wanted: bool) -> Result<(), ServiceError> {
+        self.ask(|bus, _| {
+            let asked = if wanted { bus.start(RETRY) } else { bus.stop(RETRY) };
+            match asked {
+                Err(error) if !bus::is_missing(&error) => Err(refusal(RETRY, "is not available", &error)),
+                _ => Ok(()),
+            }
+        })
     }
 }
 
@@ -175,6 +190,9 @@ fn refusal(unit: &str, what: &str, error: &zbus::Error) -> ServiceError {
 fn unreachable(error: zbus::Error) -> ServiceError {
     ServiceError(format!("the service manager cannot be reached over D-Bus: {}", bus::words(&error)))
 }
+
+/// Tries again what is left undone.
+const RETRY: &str = "reseed-retry.timer";
 
 /// Between two looks: a reload takes milliseconds, and who looks late misses a quick death.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);

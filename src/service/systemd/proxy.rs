@@ -49,6 +49,8 @@ pub(super) trait Unit {
     fn upheld_by(&self) -> Result<Vec<String>>;
     #[zbus(property)]
     fn fragment_path(&self) -> Result<String>;
+    #[zbus(property)]
+    fn conditions(&self) -> Result<Vec<Condition>>;
 }
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1")]
@@ -69,6 +71,10 @@ pub(super) trait Job {
 /// followed, path, number, type and path of the job.
 pub(super) type Row =
     (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+/// Its kind, whether it triggers, whether it is negated, its parameter, and how it was last found:
+/// negative when it failed.
+pub(super) type Condition = (String, bool, bool, String, i32);
 
 /// What changed: `symlink` or `unlink`, the link, where it leads.
 type Change = (String, String, String);
