@@ -121,7 +121,7 @@ fn hooks(sources: &Sources<'_>, families: &Families, applicable: &[&Hook]) -> BT
                     .checks
                     .iter()
                     .filter(|check| families.match_any(&check.family))
-                    .map(|check| check.command.clone())
+                    .cloned()
                     .collect(),
                 problems: built.problems,
             };

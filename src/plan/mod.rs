@@ -13,7 +13,7 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::artifact::{self, Bundle, Found, Verdict};
-use crate::hook::{HookName, Policy, Verb};
+use crate::hook::{Check, HookName, Policy, Verb};
 use crate::identity::{Drift, Facet, HostName, Identity, Improper};
 use crate::ledger::{Entry, Ledger};
 use crate::pki::container::Part;
@@ -63,7 +63,7 @@ pub struct HookFacts {
     /// The units that read them, by pattern.
     pub units: BTreeMap<String, Verb>,
     /// The program's own checks of its configuration.
-    pub checks: Vec<Vec<String>>,
+    pub checks: Vec<Check>,
     /// What could not be understood in the program's configuration.
     pub problems: Vec<String>,
 }
@@ -150,7 +150,7 @@ pub struct HookPlan {
     /// The units to be told: its own, and those of hooks that borrow what is made here.
     pub tell: BTreeMap<String, Verb>,
     /// Checks to be passed before anybody is told.
-    pub checks: Vec<Vec<String>>,
+    pub checks: Vec<Check>,
     /// What could not be understood in the program's configuration.
     pub problems: Vec<String>,
     /// Why this run leaves it stale, where it does.

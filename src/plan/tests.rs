@@ -325,7 +325,8 @@ fn borrowers_are_told_and_asked() {
     owner.units = BTreeMap::from([("own.service".into(), Verb::Restart)]);
     let mut borrower = hook(Vec::new());
     borrower.borrowed = BTreeMap::from([("/etc/x.certificate".into(), name("x"))]);
-    borrower.checks = vec![vec!["/usr/sbin/apache2ctl".into(), "configtest".into()]];
+    let command = vec!["/usr/sbin/apache2ctl".into(), "configtest".into()];
+    borrower.checks = vec![Check { family: Vec::new(), command, writes: Vec::new(), network: false }];
     let plan = plan(
         &facts("mail.example.com", vec![("a", borrower), ("x", owner)]),
         &Ledger::default(),

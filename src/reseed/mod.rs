@@ -218,7 +218,7 @@ fn make(
     // The serials are set aside before the first of them can be seen by anybody.
     store::save_ledger(world.root, lock, ledger)?;
     let backdate_hours = seen.settings.certificates.backdate_hours.count();
-    let run = Run { root: world.root, facts: &seen.facts, id: &id, backdate_hours };
+    let run = Run { root: world.root, services: world.services, facts: &seen.facts, id: &id, backdate_hours };
     let mut applied = Vec::new();
     for step in steps {
         if let Some(reason) = recovered.stuck.get(&step.hook) {

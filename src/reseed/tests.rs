@@ -11,7 +11,7 @@ use crate::ledger::{Former, GateChange};
 use crate::pki::container;
 use crate::pki::inspect::Certificate;
 use crate::plan::{Deferral, Stage};
-use crate::service::{Offline, ServiceError, Told};
+use crate::service::{Errand, Offline, ServiceError, Told};
 
 const PAIR: &str = "version = 1\ndescription = \"a pair\"\n[applies]\nfiles = [\"/etc/pair\"]\n\
     [[certificate]]\n\
@@ -185,6 +185,10 @@ impl Services for Fake {
     fn release(&self, unit: &str, _: &[Former]) -> Result<(), ServiceError> {
         self.asked.borrow_mut().push(format!("release {unit}"));
         Ok(())
+    }
+
+    fn run(&self, errand: &Errand<'_>) -> Result<String, ServiceError> {
+        Offline.run(errand)
     }
 
     fn retry(&self, wanted: bool) -> Result<(), ServiceError> {

@@ -8,10 +8,12 @@ pub mod hostnamed;
 pub mod systemd;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::hook::{Policy, Verb};
 use crate::ledger::Former;
+use crate::system::process;
 use crate::system::root::{PathError, Root};
 
 /// Where a file by the name of a unit makes that unit's condition fail.
@@ -39,6 +41,19 @@ pub struct Told {
     pub verb: Verb,
     /// Whether it did, and still ran a moment later.
     pub result: Result<(), ServiceError>,
+}
+
+/// A program of somebody else's, and what it may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Errand<'a> {
+    /// Program and arguments, never through a shell.
+    pub command: &'a [String],
+    /// Paths that it may write to; all others are read-only.
+    pub writes: &'a [PathBuf],
+    /// Whether it may use the network.
+    pub network: bool,
+    /// How long it may take.
+    pub limit: Duration,
 }
 
 /// What can be asked of a service manager.
@@ -84,6 +99,13 @@ pub trait Services {
     /// [`ServiceError`] when the manager refuses.
     fn release(&self, pattern: &str, former: &[Former]) -> Result<(), ServiceError>;
 
+    /// Runs a program to its end, away from our own sandbox and within what it has declared, and
+    /// returns the beginning of what it printed.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when it could not be run, failed, or was not through in time.
+    fn run(&self, errand: &Errand<'_>) -> Result<String, ServiceError>;
+
     /// Starts or stops the timer that tries again what is left undone; waits for nothing.
     ///
     /// # Errors
@@ -118,6 +140,11 @@ impl Services for Offline {
 
     fn release(&self, _: &str, _: &[Former]) -> Result<(), ServiceError> {
         Ok(())
+    }
+
+    /// There is no sandbox of ours either: the program runs as our own child.
+    fn run(&self, errand: &Errand<'_>) -> Result<String, ServiceError> {
+        process::run(errand.command, errand.limit).map_err(ServiceError)
     }
 
     fn retry(&self, _: bool) -> Result<(), ServiceError> {

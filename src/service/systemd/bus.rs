@@ -13,7 +13,7 @@ use std::time::Duration;
 // zbus shows this trait nowhere else, and without it no signal can be read.
 use zbus::export::futures_core::Stream as _;
 use zbus::proxy::CacheProperties;
-use zbus::{Connection, OwnedObjectPath, Result, block_on};
+use zbus::{Connection, OwnedObjectPath, Result, Variant, block_on};
 
 use super::proxy::{JobProxy, JobRemovedStream, ManagerProxy, Row, ServiceProxy, UnitProxy};
 
@@ -136,6 +136,11 @@ impl Bus {
     /// Asks for a stop, which also cancels a start that is queued.
     pub fn stop(&mut self, unit: &str) -> Result<Job> {
         self.jobs.during(self.manager.stop_unit(unit, REPLACE))
+    }
+
+    /// Starts a unit that has no file and goes with its end.
+    pub fn start_transient(&mut self, name: &str, properties: Vec<(&str, Variant<'_>)>) -> Result<Job> {
+        self.jobs.during(self.manager.start_transient_unit(name, "fail", properties, Vec::new()))
     }
 
     /// Removes the links that enable a unit; says whether there were any.

@@ -1,10 +1,11 @@
 //! The service manager of a running machine: systemd, over the system bus.
 //!
-//! `tell` makes units take up new files, `hold` keeps units back and lets them go, `bus` is how
-//! systemd is spoken to, in the words of `proxy`. Here are the connection, made when first needed, and how long jobs are
-//! waited for.
+//! `tell` makes units take up new files, `hold` keeps units back and lets them go, `errand` runs other
+//! programs in units of their own, `bus` is how systemd is spoken to, in the words of `proxy`. Here are
+//! the connection, made when first needed, and how long jobs are waited for.
 
 mod bus;
+mod errand;
 #[cfg(test)]
 mod fake;
 mod hold;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use zbus::Connection;
 
 use self::bus::{Bus, Job};
-use super::{ServiceError, Services, Told};
+use super::{Errand, ServiceError, Services, Told};
 use crate::hook::{Policy, Verb};
 use crate::ledger::Former;
 use crate::system::clock;
@@ -106,6 +107,10 @@ impl Services for Systemd {
 
     fn release(&self, pattern: &str, former: &[Former]) -> Result<(), ServiceError> {
         self.ask(|bus, patience| hold::release(bus, patience, pattern, former))
+    }
+
+    fn run(&self, errand: &Errand<'_>) -> Result<String, ServiceError> {
+        self.ask(|bus, patience| errand::run(bus, patience, errand))
     }
 
     fn retry(&self, wanted: bool) -> Result<(), ServiceError> {

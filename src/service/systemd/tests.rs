@@ -336,6 +336,31 @@ fn a_start_at_boot_is_not_waited_for() {
 }
 
 #[test]
+fn an_errand_has_a_unit_of_its_own_and_is_heard_to_the_end() {
+    let command = ["/usr/sbin/check".to_owned(), "a b".to_owned()];
+    let limit = Duration::from_secs(7);
+    let writes = ["/run/check".into()];
+    let errand = Errand { command: &command, writes: &writes, network: false, limit };
+    let (systemd, fake) = manager_of(Vec::new(), "running");
+    fake.world().script = "echo fine; head -c 300000 /dev/zero";
+    let said = systemd.run(&errand).unwrap();
+    assert!(said.starts_with("fine\n") && said.len() == 4096, "its beginning, and no flood of it");
+    let asked = calls(&fake).join("\n");
+    for expected in [
+        "ProtectSystem=\"strict\"",
+        "ReadWritePaths=[\"-/run/check\"]",
+        "PrivateNetwork=true",
+        "TimeoutStartUSec=uint64 7000000",
+        "\"/usr/sbin/check\", \"a b\"",
+    ] {
+        assert!(asked.contains(expected), "{expected} in:\n{asked}");
+    }
+    fake.world().script = "echo first; echo 'line 7: no such file' >&2; exit 3";
+    let error = systemd.run(&errand).unwrap_err().to_string();
+    assert_eq!(error, "/usr/sbin/check failed: first; line 7: no such file");
+}
+
+#[test]
 fn nothing_to_do_asks_nobody() {
     let (systemd, fake) = manager_of(vec![unit("a.service", "active", "enabled", Way::Obeys)], "running");
     assert_eq!(systemd.tell(&BTreeMap::new()), Ok(BTreeMap::new()));
