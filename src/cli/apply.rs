@@ -16,6 +16,12 @@ use crate::reseed::{self, Report, World};
 pub struct Arguments {
     #[command(flatten)]
     selection: Selection,
+    /// Wait first until the name, the addresses and the seed have come to rest
+    ///
+    /// How long, and how often at most this leads to a run, is in [watch] of the settings. What changes
+    /// during the run is put right before this returns.
+    #[arg(long)]
+    settle: bool,
     #[command(flatten)]
     pub output: Output,
 }
@@ -32,7 +38,9 @@ pub struct Output {
 }
 
 pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
-    let report = reseed::apply(world, &arguments.selection.request())?;
+    let request = arguments.selection.request();
+    let run = if arguments.settle { reseed::settle } else { reseed::apply };
+    let report = run(world, &request)?;
     arguments.output.tell(&report)
 }
 

@@ -2,13 +2,15 @@
 //!
 //! `look` is the part before anything is changed, `tell` decides together with the services, `gating`
 //! holds back what stays stale, `rollback` is the story backwards, `rehome` the one that
-//! begins with a new name, `report` is what is told of it.
+//! begins with a new name, `settle` the one that waits until the identity has come to rest, `report` is
+//! what is told of it.
 
 mod gating;
 mod look;
 mod rehome;
 mod report;
 mod rollback;
+mod settle;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ pub use look::{Outlook, look};
 pub use rehome::{Place, rehome};
 pub use report::{Outcome, Report};
 pub use rollback::roll_back;
+pub use settle::settle;
 
 /// What a command works on and with.
 #[derive(Clone, Copy)]
