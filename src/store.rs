@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use time::OffsetDateTime;
+
 use crate::config::{self, Settings};
 use crate::fault::Fault;
 use crate::hook::{Catalogue, Hook, HookName, manifest};
@@ -22,6 +24,8 @@ pub const HISTORY: &str = "/var/lib/reseed/history.jsonl";
 /// What runs replaced.
 pub const BACKUPS: &str = "/var/lib/reseed/backups";
 
+/// When the last run that waited for a change to come to rest ended, in seconds since 1970.
+const LAST_RUN: &str = "/run/reseed/last-run";
 const STATE: &str = "/var/lib/reseed";
 const RETRYING: &str = "/run/reseed/retrying";
 const LOCK: &str = "/run/reseed/lock";
@@ -209,6 +213,23 @@ pub fn save_ledger(root: &Root, _lock: &Lock, ledger: &Ledger) -> Result<(), Pat
 pub fn note(root: &Root, _lock: &Lock, line: &serde_json::Value) -> Result<(), PathError> {
     root.make_directory(Path::new(STATE), 0o700)?;
     root.append(Path::new(HISTORY), &line.to_string())
+}
+
+/// When the last run that waited for a change to come to rest ended; nothing in a new boot.
+///
+/// # Errors
+/// [`PathError`]
+pub fn last_run(root: &Root) -> Result<Option<OffsetDateTime>, PathError> {
+    let seconds = root.text(Path::new(LAST_RUN))?.and_then(|text| text.trim().parse().ok());
+    Ok(seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()))
+}
+
+/// Records when such a run ended.
+///
+/// # Errors
+/// [`PathError`]
+pub fn save_last_run(root: &Root, at: OffsetDateTime) -> Result<(), PathError> {
+    transaction::replace(root, Path::new(LAST_RUN), format!("{}\n", at.unix_timestamp()).as_bytes(), 0o644)
 }
 
 /// Where a run keeps what one hook's files were.

@@ -25,6 +25,12 @@ pub struct Arguments {
     /// Try again with growing pauses what failed, and wait for another run; for units and triggers
     #[arg(long)]
     unattended: bool,
+    /// Wait first until the name, the addresses and the seed have come to rest
+    ///
+    /// How long, and how often at most this leads to a run, is in [watch] of the settings. What changes
+    /// during the run is put right before this returns.
+    #[arg(long)]
+    settle: bool,
     #[command(flatten)]
     pub output: Output,
 }
@@ -53,7 +59,8 @@ pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
         stage: arguments.stage,
         ..arguments.selection.request()
     };
-    let report = reseed::apply(world, &request)?;
+    let run = if arguments.settle { reseed::settle } else { reseed::apply };
+    let report = run(world, &request)?;
     arguments.output.tell(&report)
 }
 

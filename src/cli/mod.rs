@@ -5,6 +5,7 @@ mod apply;
 mod check;
 mod docs;
 mod explain;
+mod generator;
 mod hook;
 mod log;
 mod plan;
@@ -13,7 +14,9 @@ mod release;
 mod rollback;
 mod status;
 mod text;
+mod watch;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -88,11 +91,24 @@ enum Command {
     Release(release::Arguments),
     /// Show and check hooks
     Hook(hook::Arguments),
+    /// Wait for changes of the name at run time, and have them put right
+    #[command(hide = true)]
+    Watch(watch::Arguments),
+    /// Write the drop-ins of the units that hooks name, as at boot
+    #[command(hide = true)]
+    Generator(generator::Arguments),
     /// Write a completion script for a shell to standard output
     Completions(docs::Completions),
     /// Write the manual pages into a directory
     #[command(hide = true)]
     Manual(docs::Manual),
+}
+
+/// Does what the program is for under the name that it was called by; nothing for its own name.
+pub fn by_another_name(arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    let mut arguments = arguments.map(PathBuf::from);
+    let called = arguments.next()?;
+    (called.file_name()? == "reseed-generator").then(|| generator::at_boot(arguments.next()))
 }
 
 /// Carries out a command line, and returns the exit status.
@@ -122,6 +138,8 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Rollback(arguments) => rollback::run(world, arguments),
         Command::Release(arguments) => release::run(world, arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
+        Command::Watch(arguments) => watch::run(world, arguments),
+        Command::Generator(arguments) => generator::run(world, arguments),
         Command::Completions(arguments) => docs::completions(arguments),
         Command::Manual(arguments) => docs::manual(arguments),
     }

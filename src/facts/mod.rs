@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use crate::config::Settings;
 use crate::hook::reader::{Files, NoText};
 use crate::hook::{Catalogue, ExtraName, Families, Hook, HookName, Verb};
-use crate::identity::Facet;
+use crate::identity::{Facet, Identity};
 use crate::ledger::Ledger;
 use crate::plan::{Facts, HookFacts};
 use crate::seed::Subject;
@@ -48,9 +48,7 @@ pub struct Sources<'a> {
 /// fact of that hook.
 pub fn gather(sources: &Sources<'_>) -> Result<Facts, PathError> {
     let root = sources.root;
-    let families = root
-        .text(Path::new("/etc/os-release"))
-        .map(|text| Families::from_os_release(&text.unwrap_or_default()))?;
+    let families = families(root)?;
     let (applicable, idle) = packages::applicable(root, sources.hooks);
     let identity = identity::gather(sources, wants_addresses(sources, &applicable))?;
     let hooks = hooks(sources, &families, &applicable);
@@ -75,6 +73,23 @@ fn boot(root: &Root) -> Result<Option<String>, PathError> {
     }
     let id = root.text(Path::new("/proc/sys/kernel/random/boot_id"))?;
     Ok(id.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()))
+}
+
+/// The distribution families of a root.
+///
+/// # Errors
+/// [`PathError`]
+pub fn families(root: &Root) -> Result<Families, PathError> {
+    let text = root.text(Path::new("/etc/os-release"))?;
+    Ok(Families::from_os_release(&text.unwrap_or_default()))
+}
+
+/// Gathers who the machine is, every facet, and nothing else.
+///
+/// # Errors
+/// As for [`gather`].
+pub fn who(sources: &Sources<'_>) -> Result<Identity, PathError> {
+    identity::gather(sources, true)
 }
 
 fn wants_addresses(sources: &Sources<'_>, applicable: &[&Hook]) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! `look` is the part before anything is changed, `tell` decides together with the services, `gating`
 //! holds back what stays stale, `release` lets go by hand, `rollback` is the story backwards, `rehome`
-//! the one that begins with a new name, `report` is what is told of it.
+//! the one that begins with a new name, `settle` the one that waits until the identity has come to
+//! rest, `report` is what is told of it.
 
 mod gating;
 mod look;
@@ -10,6 +11,7 @@ mod rehome;
 mod release;
 mod report;
 mod rollback;
+mod settle;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ pub use rehome::{Place, rehome};
 pub use release::{Release, release};
 pub use report::{Outcome, Report};
 pub use rollback::roll_back;
+pub use settle::settle;
 
 /// What a command works on and with.
 #[derive(Clone, Copy)]
