@@ -1,14 +1,18 @@
 //! The story of a run: lock, recover, gather, plan, apply, record.
 //!
-//! `look` is the part before anything is changed, `tell` decides together with the services, `gating`
-//! holds back what stays stale, `rollback` is the story backwards, `rehome` the one that
+//! `look` is the part before anything is changed, `tell` decides together with the services, `proof`
+//! with what they really serve, `served` says what that should be, `gating` holds back what stays stale, `rollback` is the story backwards, `rehome` the one that
 //! begins with a new name, `report` is what is told of it.
 
 mod gating;
 mod look;
+mod proof;
 mod rehome;
 mod report;
 mod rollback;
+mod served;
+#[cfg(test)]
+mod servers;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -25,6 +29,7 @@ use crate::hook::HookName;
 use crate::ledger::{Ledger, RunId};
 use crate::pki::key::KeyError;
 use crate::plan::Request;
+use crate::probe::Prober;
 use crate::service::Services;
 use crate::store::{self, StoreError};
 use crate::system::root::{Lock, PathError, Root};
@@ -32,8 +37,9 @@ use crate::transaction;
 
 pub use look::{Outlook, look};
 pub use rehome::{Place, rehome};
-pub use report::{Outcome, Report};
+pub use report::{Outcome, Probed, Report};
 pub use rollback::roll_back;
+pub use served::Served;
 
 /// What a command works on and with.
 #[derive(Clone, Copy)]
@@ -44,6 +50,8 @@ pub struct World<'a> {
     pub below: Option<&'a Root>,
     /// Whoever can be asked to restart something.
     pub services: &'a dyn Services,
+    /// The way to what is really served.
+    pub prober: &'a Prober,
     /// The present time.
     pub now: OffsetDateTime,
 }
@@ -181,7 +189,7 @@ fn make(
             Err(error) => report.fail(ledger, step, world.now, error.to_string()),
         }
     }
-    tell::decide(world, lock, applied, ledger, report)?;
+    tell::decide(world, lock, &seen.facts, applied, ledger, report)?;
     for (hook, outcome) in &report.outcomes {
         report::note(world, lock, &report::history(&id, hook, outcome, &report.plan));
     }
