@@ -16,7 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use tracing::warn;
 
 use crate::apply::{self, Payload, Run};
@@ -92,18 +92,30 @@ pub fn apply(world: World<'_>, request: &Request) -> Result<Report, ReseedError>
 fn run(world: World<'_>, lock: &Lock, request: &Request) -> Result<Report, ReseedError> {
     let mut ledger = store::ledger(world.root)?;
     let recovered = recover(world.root, lock, &mut ledger)?;
+    let recorded = ledger.clone();
     let seen = look::outlook(world, request, ledger, false, Vec::new())?;
     let mut report = Report::new(&seen, &recovered);
     let mut ledger = seen.ledger.clone();
     make(world, lock, &seen, &recovered, &mut ledger, &mut report)?;
+    know_machine(&seen, request, &mut ledger);
     gating::gate_and_release(world, &seen, request, &mut ledger, &mut report);
     if let Some(name) = &report.plan.name {
         ledger.names.extend([name.as_str().to_owned(), name.label().to_owned()]);
     }
-    if ledger != seen.ledger {
+    if ledger != recorded {
         store::save_ledger(world.root, lock, &ledger)?;
     }
     Ok(report)
+}
+
+/// Records who the machine is, for the next run to tell what happened in between. A run that is put
+/// off, or that was asked for some hooks only, has not seen to everything that happened.
+fn know_machine(seen: &Outlook, request: &Request, ledger: &mut Ledger) {
+    let now = &seen.facts.identity;
+    ledger.complete(now);
+    if seen.plan.put_off.is_none() && request.only.is_empty() {
+        ledger.identity = Some(now.to_record(ledger.identity.as_ref()));
+    }
 }
 
 /// What became of interrupted earlier runs.
@@ -158,17 +170,22 @@ fn make(
     ledger: &mut Ledger,
     report: &mut Report,
 ) -> Result<(), ReseedError> {
+    let began = after(ledger.latest(), world.now);
+    let id = RunId::new(began);
+    let backdate_hours = seen.settings.certificates.backdate_hours.count();
+    let run = Run { root: world.root, facts: &seen.facts, id: &id, began: seconds(began), backdate_hours };
+    for hook in seen.plan.notes().into_iter().filter(|hook| !recovered.stuck.contains_key(&hook.hook)) {
+        let entry = apply::noted(&run, hook, ledger.hook.get(&hook.hook));
+        ledger.hook.insert(hook.hook.clone(), entry);
+    }
     let steps = seen.plan.steps();
     if steps.is_empty() {
         return Ok(());
     }
-    let id = RunId::new(world.now);
     report.run = Some(id.clone());
     let mut ready = apply::make_ready(&steps, ledger)?;
     // The serials are set aside before the first of them can be seen by anybody.
     store::save_ledger(world.root, lock, ledger)?;
-    let backdate_hours = seen.settings.certificates.backdate_hours.count();
-    let run = Run { root: world.root, facts: &seen.facts, id: &id, backdate_hours };
     let mut applied = Vec::new();
     for step in steps {
         if let Some(reason) = recovered.stuck.get(&step.hook) {
@@ -187,6 +204,12 @@ fn make(
     }
     store::prune_backups(world.root, seen.settings.backups.keep)?;
     Ok(())
+}
+
+/// A clock that went back must not let this run pass for an older one: backups go by their age, and
+/// host keys are made whatever the clock says.
+fn after(latest: Option<OffsetDateTime>, now: OffsetDateTime) -> OffsetDateTime {
+    latest.filter(|latest| *latest > now).map_or(now, |latest| latest + Duration::SECOND)
 }
 
 /// What is recorded for people has no fractions of a second.
