@@ -30,7 +30,8 @@ pub struct Ledger {
     /// Every proper name that this machine went by.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<String>,
-    /// The machine as the last run found it that was not put off.
+    /// The machine as the last run found it that was not put off. What follows the machine is never
+    /// put off: machine-id and hardware are those of the last run of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Record>,
     /// What was made, by hook.
@@ -279,6 +280,19 @@ impl Ledger {
         let machines = self.hook.values_mut().filter_map(|entry| entry.machine.as_mut());
         for record in machines.filter(|record| now.drift_from(record, &watched).is_empty()) {
             *record = now.to_record(Some(record)).of_machine();
+        }
+    }
+
+    /// Records who the machine is; of a run that was put off, only which machine it is.
+    pub fn know(&mut self, now: &Identity, is_put_off: bool) {
+        let present = now.to_record(self.identity.as_ref());
+        match &mut self.identity {
+            None if is_put_off => {}
+            Some(record) if is_put_off => {
+                *record =
+                    Record { machine_id: present.machine_id, hardware: present.hardware, ..record.clone() };
+            }
+            identity => *identity = Some(present),
         }
     }
 

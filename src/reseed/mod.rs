@@ -108,13 +108,13 @@ fn run(world: World<'_>, lock: &Lock, request: &Request) -> Result<Report, Resee
     Ok(report)
 }
 
-/// Records who the machine is, for the next run to tell what happened in between. A run that is put
-/// off, or that was asked for some hooks only, has not seen to everything that happened.
+/// Records who the machine is, for the next run to tell what happened in between. A run that was
+/// asked for some hooks only has not seen to everything that happened.
 fn know_machine(seen: &Outlook, request: &Request, ledger: &mut Ledger) {
     let now = &seen.facts.identity;
     ledger.complete(now);
-    if seen.plan.put_off.is_none() && request.only.is_empty() {
-        ledger.identity = Some(now.to_record(ledger.identity.as_ref()));
+    if request.only.is_empty() {
+        ledger.know(now, seen.plan.put_off.is_some());
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Report {
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The new files stand.
-    Made(Entry),
+    Made(Box<Entry>),
     /// Everything is as it was, because:
     Failed(String),
 }
