@@ -245,9 +245,15 @@ fn what_was_taken_away_stays_away_and_a_sealed_image_gets_all() {
     remove(KEYS[1]);
     machine.reseed(&["apply"]).exits(0).says("Nothing to do.");
     assert!(!machine.path(KEYS[1]).exists());
+    machine.reseed(&["explain", KEYS[1]]).exits(0).says("Other host keys are there");
     machine.reseed(&["apply", "--adopt", KEYS[1]]).exits(0).says(KEYS[1]);
+    machine.reseed(&["explain", KEYS[1]]).exits(0).says("an SSH host key (ecdsa-p256)").says("as recorded");
+    let ledger = machine.read("/var/lib/reseed/ledger.toml");
+    let known = ledger.lines().filter_map(|line| line.strip_prefix("fingerprint = \"")?.strip_suffix('"'));
     KEYS.into_iter().chain(SECRETS).for_each(remove);
-    machine.reseed(&["apply"]).exits(0).says(KEYS[0]).says(SECRETS[0]);
+    let report = machine.reseed(&["apply"]);
+    report.exits(0).says(KEYS[0]).says(SECRETS[0]);
+    assert_eq!(known.map(|old| report.says(&format!("{old} -> SHA256:"))).count(), 3, "clients know the old");
     assert!(of_machine().iter().all(|path| machine.path(path).exists()));
     remove(SECRETS[1]);
     machine.write("/etc/bind/rndc.conf", "");

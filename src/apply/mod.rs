@@ -230,10 +230,13 @@ impl Maker<'_> {
     fn entry(&self, made: BTreeMap<PathBuf, Made>) -> Entry {
         let now = &self.run.facts.identity;
         let recorded = self.recorded.map(|entry| &entry.identity);
-        let has_certificates = made_tasks(self.step).any(|task| !task.bundle.follows_machine());
-        // A host key says nothing about the name for which a certificate was made.
+        let are_certificates = |task: &&Task| !task.bundle.follows_machine();
+        let left = self.step.tasks.iter().filter(are_certificates).any(|task| task.action != Action::Make);
+        // What is made beside a certificate says nothing about the name for which that was made.
         let identity = match recorded {
-            Some(recorded) if !has_certificates => recorded.clone(),
+            Some(recorded) if left && !made_tasks(self.step).any(|task| are_certificates(&task)) => {
+                recorded.clone()
+            }
             _ => now.to_record(recorded),
         };
         let mut file = self.recorded.map(|entry| entry.file.clone()).unwrap_or_default();

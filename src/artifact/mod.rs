@@ -122,9 +122,9 @@ pub struct Content {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Certificates(_) => f.write_str("certificate"),
-            Self::HostKey(algorithm) => write!(f, "SSH host key ({algorithm})"),
-            Self::Secret(_) => f.write_str("secret"),
+            Self::Certificates(_) => f.write_str("a key with its certificates"),
+            Self::HostKey(algorithm) => write!(f, "an SSH host key ({algorithm})"),
+            Self::Secret(_) => f.write_str("a secret"),
         }
     }
 }

@@ -27,7 +27,7 @@ pub enum Verdict {
     Modified(String),
     /// Somebody else's, or unknown.
     Foreign(String),
-    /// It follows this machine, and is what is recorded of it.
+    /// It follows the machine, and is what is recorded.
     Recorded,
     /// It follows this machine from now on: nothing was recorded of it, or something else.
     Unrecorded(String),
@@ -49,7 +49,7 @@ impl fmt::Display for Verdict {
             Self::StaleSelfSigned(why) => write!(f, "self-signed: {why}"),
             Self::Modified(why) => write!(f, "modified: {why}"),
             Self::Foreign(why) => write!(f, "foreign: {why}"),
-            Self::Recorded => f.write_str("this machine's own, as recorded"),
+            Self::Recorded => f.write_str("as recorded"),
             Self::Unrecorded(why) => write!(f, "taken for this machine's own: {why}"),
         }
     }

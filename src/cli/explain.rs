@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Status, text};
-use crate::artifact::{Artifact, Found};
+use crate::artifact::{Artifact, Found, Verdict};
 use crate::plan::{Action, HookPlan, Request, Task};
 use crate::reseed::{Outlook, World, look};
 
@@ -79,7 +79,7 @@ fn write(
 ) -> Result<(), io::Error> {
     if task.bundle.follows_machine() {
         let half = if task.bundle.secret_file() == Some(artifact) { "" } else { ", its public half" };
-        writeln!(out, "The hook {} has it; it is a {}{half}.", hook.hook, task.bundle.what)?;
+        writeln!(out, "The hook {} has it; it is {}{half}.", hook.hook, task.bundle.what)?;
     } else {
         let holds = artifact.holds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         writeln!(out, "The hook {} has it; it holds: {holds}.", hook.hook)?;
@@ -120,6 +120,9 @@ fn write(
     }
     let adopt = format!("To replace it all the same: reseed apply --adopt {}", artifact.path.display());
     match task.action {
+        Action::Keep if task.verdict == Verdict::Absent => {
+            writeln!(out, "Other host keys are there, so this one is not missed. {adopt}")
+        }
         Action::Keep if task.verdict.is_replaceable() => writeln!(out, "Nothing would be done with it."),
         Action::Keep => writeln!(out, "Nothing would be done with it. {adopt}"),
         Action::Wait => writeln!(out, "It would be made again, but the run is put off."),

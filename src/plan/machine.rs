@@ -38,7 +38,14 @@ impl Decision<'_> {
             reasons.push(Reason::Asked);
             action = Action::Make;
         }
-        Task::new(bundle, verdict, reasons, action)
+        let mut task = Task::new(bundle, verdict, reasons, action);
+        // Clients still know the one that is gone.
+        if action == Action::Make && task.fingerprint.is_none() {
+            let recorded = entry.zip(bundle.secret_file());
+            let recorded = recorded.and_then(|(entry, file)| entry.file.get(&file.real));
+            task.fingerprint = recorded.and_then(|made| made.fingerprint.clone());
+        }
+        task
     }
 }
 

@@ -140,7 +140,7 @@ pub struct Task {
     pub reasons: Vec<Reason>,
     /// What is done about it.
     pub action: Action,
-    /// Of the SSH host key that lies there, as `ssh-keygen -l` prints it.
+    /// Of the SSH host key that lies there, or that is replaced, as `ssh-keygen -l` prints it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// What is to be made.

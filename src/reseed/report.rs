@@ -77,6 +77,7 @@ pub struct Renewal<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub now: Option<&'a str>,
     /// It is a secret, and never shown.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub secret: bool,
 }
 
