@@ -1,9 +1,10 @@
-//! Who the machine is: five facets, each known with its source or unknown with a reason.
+//! Who the machine is: six facets, each known with its source or unknown with a reason.
 //!
 //! Everything derived from identity hangs on two questions answered here. *Drift*: in which
 //! facets do the recorded and the present identity differ? *Proper*: may the present one go into
 //! a certificate? Unknown is never changed: a source that does not answer makes no drift.
 
+mod kind;
 mod name;
 pub mod sources;
 
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use kind::{Kind, kinds, sentence};
 pub use name::{HostName, NameError};
 
 /// One aspect of who the machine is.
@@ -28,13 +30,18 @@ pub enum Facet {
     Addresses,
     /// `machine-id(5)`, only ever kept and compared as a digest.
     MachineId,
+    /// The number that its maker or its hypervisor gave it, only ever kept and compared as a digest.
+    Hardware,
     /// The site's certificate subject fields.
     Seed,
 }
 
 impl Facet {
     /// Every facet, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [Self::Hostname, Self::Domain, Self::Addresses, Self::MachineId, Self::Seed];
+    pub const ALL: [Self; 6] =
+        [Self::Hostname, Self::Domain, Self::Addresses, Self::MachineId, Self::Hardware, Self::Seed];
+    /// What tells one machine from another, whatever they are called.
+    pub const MACHINE: [Self; 2] = [Self::MachineId, Self::Hardware];
 }
 
 impl fmt::Display for Facet {
@@ -44,6 +51,7 @@ impl fmt::Display for Facet {
             Self::Domain => "domain",
             Self::Addresses => "addresses",
             Self::MachineId => "machine-id",
+            Self::Hardware => "hardware",
             Self::Seed => "seed",
         })
     }
@@ -87,7 +95,7 @@ impl<T> Finding<T> {
     }
 }
 
-/// A digest that stands for something not to be spread: the machine-id, the seed.
+/// A digest that stands for something not to be spread: the machine-id, the hardware's number, the seed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
@@ -124,6 +132,8 @@ pub struct Identity {
     pub addresses: Finding<BTreeSet<IpAddr>>,
     /// Digest of a valid machine-id.
     pub machine_id: Finding<Fingerprint>,
+    /// Digest of the hardware's number.
+    pub hardware: Finding<Fingerprint>,
     /// Digest of the subject fields.
     pub seed: Finding<Fingerprint>,
 }
@@ -155,14 +165,20 @@ impl Identity {
     }
 
     /// The facets as they go into the ledger: what is unknown now keeps what `before` says.
+    ///
+    /// Of another machine nothing is kept that tells machines apart: what is unknown of a clone now
+    /// would otherwise look like one more change when it is known.
     pub fn to_record(&self, before: Option<&Record>) -> Record {
         let empty = Record::default();
         let before = before.unwrap_or(&empty);
+        let is_same = self.drift_from(before, &BTreeSet::from(Facet::MACHINE)).is_empty();
+        let machine = if is_same { before } else { &empty };
         Record {
             hostname: self.hostname.value().or(before.hostname.as_ref()).cloned(),
             domain: self.domain.value().or(before.domain.as_ref()).cloned(),
             addresses: self.addresses.value().or(before.addresses.as_ref()).cloned(),
-            machine_id: self.machine_id.value().or(before.machine_id.as_ref()).cloned(),
+            machine_id: self.machine_id.value().or(machine.machine_id.as_ref()).cloned(),
+            hardware: self.hardware.value().or(machine.hardware.as_ref()).cloned(),
             seed: self.seed.value().or(before.seed.as_ref()).cloned(),
         }
     }
@@ -181,13 +197,25 @@ impl Identity {
             domain: fill(&self.domain, record.domain.as_ref()),
             addresses: fill(&self.addresses, record.addresses.as_ref()),
             machine_id: fill(&self.machine_id, record.machine_id.as_ref()),
+            hardware: fill(&self.hardware, record.hardware.as_ref()),
             seed: fill(&self.seed, record.seed.as_ref()),
+        }
+    }
+
+    fn known(&self) -> Record {
+        Record {
+            hostname: self.hostname.value().cloned(),
+            domain: self.domain.value().cloned(),
+            addresses: self.addresses.value().cloned(),
+            machine_id: self.machine_id.value().cloned(),
+            hardware: self.hardware.value().cloned(),
+            seed: self.seed.value().cloned(),
         }
     }
 
     /// The watched facets in which this identity differs from a recorded one.
     pub fn drift_from(&self, record: &Record, watched: &BTreeSet<Facet>) -> Drift {
-        let now = self.to_record(None).shown();
+        let now = self.known().shown();
         let was = record.shown();
         Drift(
             watched
@@ -225,6 +253,9 @@ pub struct Record {
     /// Digest of the machine-id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_id: Option<Fingerprint>,
+    /// Digest of the hardware's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<Fingerprint>,
     /// Digest of the subject fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<Fingerprint>,
@@ -241,6 +272,18 @@ impl Record {
         names
     }
 
+    /// What of it tells machines apart: for host keys and secrets nothing else counts.
+    pub fn of_machine(&self) -> Self {
+        Self { machine_id: self.machine_id.clone(), hardware: self.hardware.clone(), ..Self::default() }
+    }
+
+    /// Takes the present machine for the recorded one: it was restored, not cloned.
+    pub fn take_machine(&mut self, now: &Identity) {
+        let known = now.known();
+        self.machine_id = known.machine_id.or(self.machine_id.take());
+        self.hardware = known.hardware.or(self.hardware.take());
+    }
+
     fn shown(&self) -> BTreeMap<Facet, String> {
         let addresses = self
             .addresses
@@ -251,6 +294,7 @@ impl Record {
             (Facet::Domain, self.domain.clone()),
             (Facet::Addresses, addresses),
             (Facet::MachineId, self.machine_id.as_ref().map(ToString::to_string)),
+            (Facet::Hardware, self.hardware.as_ref().map(ToString::to_string)),
             (Facet::Seed, self.seed.as_ref().map(ToString::to_string)),
         ]
         .into_iter()
@@ -280,6 +324,15 @@ impl Drift {
     }
 }
 
+/// Facets with every one that has to be watched with one of them: a copy of a whole disk keeps its
+/// machine-id, and only the hardware tells that it is one.
+pub fn with_kin(mut watched: BTreeSet<Facet>) -> BTreeSet<Facet> {
+    if watched.contains(&Facet::MachineId) {
+        watched.insert(Facet::Hardware);
+    }
+    watched
+}
+
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let changes =
@@ -306,6 +359,7 @@ mod tests {
             domain: finding(domain),
             addresses: Finding::unknown("not live"),
             machine_id: Finding::unknown("absent"),
+            hardware: Finding::unknown("not live"),
             seed: Finding::known(Fingerprint::of("seed", ""), "no file"),
         }
     }
