@@ -177,6 +177,8 @@ fn make(
     store::save_ledger(world.root, lock, ledger)?;
     let backdate_hours = seen.settings.certificates.backdate_hours.count();
     let run = Run { root: world.root, facts: &seen.facts, id: &id, backdate_hours };
+    let served = Served { root: world.root, facts: &seen.facts, names: &seen.ledger.names };
+    let proof = proof::Proof::begin(world, served, &steps);
     let mut applied = Vec::new();
     for step in steps {
         if let Some(reason) = recovered.stuck.get(&step.hook) {
@@ -189,7 +191,7 @@ fn make(
             Err(error) => report.fail(ledger, step, world.now, error.to_string()),
         }
     }
-    tell::decide(world, lock, &seen.facts, applied, ledger, report)?;
+    tell::decide(world, lock, proof, applied, ledger, report)?;
     for (hook, outcome) in &report.outcomes {
         report::note(world, lock, &report::history(&id, hook, outcome, &report.plan));
     }
