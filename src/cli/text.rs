@@ -136,7 +136,8 @@ pub fn report(out: &mut impl Write, report: &Report) -> io::Result<()> {
         }
     }
     deferred(out, &report.plan)?;
-    for (unit, verb) in &report.told {
+    let by_reload = |unit: &str| !report.restarted_after_reload.iter().any(|restarted| restarted == unit);
+    for (unit, verb) in report.told.iter().filter(|(unit, _)| by_reload(unit)) {
         let done = match verb {
             Verb::Reload => "reloaded",
             Verb::Restart => "restarted",

@@ -255,6 +255,8 @@ fn make(
     let mut ready = apply::make_ready(&steps, ledger)?;
     // The serials are set aside before the first of them can be seen by anybody.
     store::save_ledger(world.root, lock, ledger)?;
+    let served = Served { root: world.root, facts: &seen.facts, names: &seen.ledger.names };
+    let proof = proof::Proof::begin(world, served, &steps);
     let mut applied = Vec::new();
     for step in steps {
         if let Some(reason) = recovered.stuck.get(&step.hook) {
@@ -267,7 +269,7 @@ fn make(
             Err(error) => report.fail(ledger, step, world.now, error.to_string()),
         }
     }
-    tell::decide(world, lock, &seen.facts, applied, ledger, report)?;
+    tell::decide(world, lock, proof, applied, ledger, report)?;
     for (hook, outcome) in &report.outcomes {
         report::note(world, lock, &report::history(&id, hook, outcome, &report.plan));
     }
