@@ -362,6 +362,19 @@ fn a_copy_of_the_disk_in_other_hardware_is_a_clone() {
 }
 
 #[test]
+fn hardware_that_becomes_known_is_no_change_until_it_is_another() {
+    let (dir, root) = machine_with_keys("mail.example.com", "Not Settable");
+    std::fs::write(dir.path().join("etc/machine-id"), "00000000000000000000000000000001\n").unwrap();
+    apply(world(&root, &Fake::default()), &Request::default()).unwrap();
+    let before = keys(&root);
+    for (number, is_same) in [(BOARD, true), ("Not Settable", true), (BOARD, true), (OTHER_BOARD, false)] {
+        on_hardware(&dir, number);
+        apply(world(&root, &Fake::default()), &Request::default()).unwrap();
+        assert_eq!(keys(&root) == before, is_same, "{number}");
+    }
+}
+
+#[test]
 fn what_follows_the_machine_waits_neither_for_a_name_nor_for_a_clock() {
     let (dir, root) = machine_with_keys("localhost", BOARD);
     let fake = Fake::default();
