@@ -333,7 +333,8 @@ impl Ledger {
         }
     }
 
-    /// Records who the machine is; of a run that was put off, only which machine it is.
+    /// Records who the machine is; of a run that was put off, or left something for a later one, only
+    /// which machine it is.
     pub fn know(&mut self, now: &Identity, is_put_off: bool) {
         let present = now.to_record(self.identity.as_ref());
         match &mut self.identity {

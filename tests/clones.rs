@@ -208,17 +208,25 @@ fn an_image_without_a_machine_id_says_nothing() {
 }
 
 #[test]
-fn whose_machine_was_not_known_becomes_known() {
-    let machine = sealed();
-    fs::remove_file(machine.path("/etc/machine-id")).unwrap();
-    machine.reseed(&["apply"]).exits(0);
-    let before = files(&machine);
-    machine.write("/etc/machine-id", &format!("{ORIGINAL}\n"));
-    machine.reseed(&["apply"]).exits(0).says("Nothing to do.");
-    assert!(changed(&before, &machine).is_empty(), "the first boot of what was made for it");
-    machine.write("/etc/machine-id", &format!("{CLONE}\n"));
-    machine.reseed(&["apply"]).exits(0);
-    assert_eq!(changed(&before, &machine), of_machine());
+fn an_image_gets_nothing_that_all_machines_made_from_it_would_share() {
+    for (case, text) in [("empty", Some("")), ("uninitialized", Some("uninitialized\n")), ("absent", None)] {
+        let image = sealed();
+        match text {
+            Some(text) => image.write("/etc/machine-id", text),
+            None => fs::remove_file(image.path("/etc/machine-id")).unwrap(),
+        }
+        image.reseed(&["apply"]).exits(0);
+        assert!(image.path(CERTIFICATE).exists(), "{case}: it has a name");
+        assert!(of_machine().iter().all(|path| !image.path(path).exists()), "{case}");
+        image.reseed(&["explain", KEYS[0]]).exits(0).says("at its first boot");
+        let [one, other] = [ORIGINAL, CLONE].map(|id| {
+            let machine = Machine::of_tree(image.root());
+            machine.write("/etc/machine-id", &format!("{id}\n"));
+            machine.reseed(&["apply"]).exits(0).says(KEYS[0]).says(SECRETS[0]);
+            files(&machine)
+        });
+        assert!(of_machine().iter().all(|path| one[path] != other[path]), "{case}");
+    }
 }
 
 #[test]

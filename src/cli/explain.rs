@@ -120,6 +120,9 @@ fn write(
     }
     let adopt = format!("To replace it all the same: reseed apply --adopt {}", artifact.path.display());
     match task.action {
+        Action::Keep if task.verdict == Verdict::Absent && !seen.plan.identity.is_known_machine() => {
+            writeln!(out, "It is made when it is known which machine this is: at its first boot.")
+        }
         Action::Keep if task.verdict == Verdict::Absent => {
             writeln!(out, "Other host keys are there, so this one is not missed. {adopt}")
         }

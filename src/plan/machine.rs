@@ -13,6 +13,8 @@ use crate::ledger::Entry;
 struct Around<'a> {
     /// In what the machine of the record and the present one differ.
     drift: &'a Drift,
+    /// Something tells this machine from others.
+    is_known: bool,
     /// The machine as a whole is known to be a clone.
     is_clone: bool,
     /// Another host key of the same hook is there.
@@ -27,6 +29,7 @@ impl Decision<'_> {
         let drift = recorded.map(|record| self.facts.identity.drift_from(record, &watched));
         let around = Around {
             drift: &drift.unwrap_or_default(),
+            is_known: self.facts.identity.is_known_machine(),
             is_clone: self.kinds.contains(&Kind::Cloned),
             has_siblings: matches!(bundle.what, What::HostKey(_)) && has_host_key(hook),
         };
@@ -74,6 +77,12 @@ impl Why {
 /// The rules, in the order of what lies there.
 fn decide(found: &Found, around: Around<'_>) -> (Verdict, Action, Option<Why>) {
     match found {
+        // Whatever were made or recorded here, every machine made from this image would have it.
+        Found::Absent if !around.is_known => (Verdict::Absent, Action::Keep, None),
+        Found::Other(_) if !around.is_known => {
+            let why = "it is not recorded, because nothing tells yet which machine this is";
+            (Verdict::Foreign(why.into()), Action::Keep, None)
+        }
         // An administrator who took one of several away does not want it back; an image that was
         // sealed has none, and needs all.
         Found::Absent if around.has_siblings => (Verdict::Absent, Action::Keep, None),
@@ -145,8 +154,12 @@ mod tests {
         ];
         for (case, found, is_clone, has_siblings, expected, words) in cases {
             let drift = if is_clone { drift() } else { Drift::default() };
-            let (verdict, action, reason) = decide(&found, Around { drift: &drift, is_clone, has_siblings });
+            let around = Around { drift: &drift, is_known: true, is_clone, has_siblings };
+            let (verdict, action, reason) = decide(&found, around);
             assert_eq!(action, expected, "{case}");
+            let (_, in_an_image, _) =
+                decide(&found, Around { is_known: false, drift: &Drift::default(), ..around });
+            assert_eq!(in_an_image, Action::Keep, "{case}, of an image that has no machine yet");
             assert!(verdict.to_string().contains(words), "{case}: {verdict}");
             assert_eq!(reason.is_some(), expected == Action::Make, "{case}: what is made has a reason");
         }

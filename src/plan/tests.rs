@@ -7,7 +7,7 @@ use crate::artifact::{Artifact, Content, Model};
 use crate::identity::{Finding, Fingerprint, Record};
 use crate::ledger::{Digest, Made, RunId};
 use crate::pki::inspect::Certificate;
-use crate::pki::{Algorithm, Usage};
+use crate::pki::{Algorithm, Usage, ssh};
 
 fn day(number: i64) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::days(20_000 + number)
@@ -321,6 +321,26 @@ fn nothing_is_made_while_name_or_clock_are_wrong() {
         let plan = plan(&facts, &Ledger::default(), &Request::default());
         assert!(plan.steps().is_empty() && plan.is_stale(), "{case}");
         assert!(plan.put_off.unwrap().to_string().contains(words), "{case}");
+    }
+}
+
+#[test]
+fn what_follows_the_machine_is_made_while_the_rest_waits() {
+    let mut key = bundle(Found::Absent, Found::Absent);
+    key.what = What::HostKey(ssh::Algorithm::Ed25519);
+    let both = hook(vec![bundle(Found::Absent, Found::Absent), key]);
+    let certificate = hook(vec![bundle(Found::Absent, Found::Absent)]);
+    let mut facts = facts("localhost", vec![("both", both), ("certificate", certificate)]);
+    for (case, machine_id, expected) in [
+        ("an image", Finding::unknown("empty"), &[][..]),
+        ("a machine", Finding::known(Fingerprint::of("machine-id", "1"), "test"), &["both"][..]),
+    ] {
+        facts.identity.machine_id = machine_id;
+        let plan = plan(&facts, &Ledger::default(), &Request::default());
+        let steps: Vec<&str> = plan.steps().iter().map(|step| step.hook.as_str()).collect();
+        assert_eq!(steps, expected, "{case}");
+        assert_eq!(plan.hooks[0].tasks[0].action, Action::Wait, "{case}");
+        assert!(plan.is_stale() && plan.serves_stale(&plan.hooks[1]), "{case}");
     }
 }
 

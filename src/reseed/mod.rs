@@ -33,7 +33,7 @@ use crate::fault::Fault;
 use crate::hook::HookName;
 use crate::ledger::{Ledger, RunId};
 use crate::pki::key::KeyError;
-use crate::plan::Request;
+use crate::plan::{Action, Request};
 use crate::probe::Prober;
 use crate::service::Services;
 use crate::store::{self, StoreError};
@@ -136,7 +136,7 @@ fn run(world: World<'_>, lock: &Lock, request: &Request) -> Result<Report, Resee
     let mut report = Report::new(&seen, &recovered);
     let mut ledger = seen.ledger.clone();
     make(world, lock, &seen, &recovered, &mut ledger, &mut report)?;
-    know_machine(&seen, request, &mut ledger);
+    know_machine(&seen, request, &report, &mut ledger);
     gating::gate_and_release(world, &seen, request, &mut ledger, &mut report);
     if let Some(name) = &report.plan.name {
         ledger.names.extend([name.as_str().to_owned(), name.label().to_owned()]);
@@ -170,13 +170,14 @@ fn retry_later(world: World<'_>, request: &Request, report: &mut Report) {
     }
 }
 
-/// Records who the machine is, for the next run to tell what happened in between. A run that was
-/// asked for some hooks only has not seen to everything that happened.
-fn know_machine(seen: &Outlook, request: &Request, ledger: &mut Ledger) {
+/// Records who the machine is, for the next run to tell what happened in between. What this run has
+/// not seen to has still happened then: hooks that nobody asked for, that failed, or that wait.
+fn know_machine(seen: &Outlook, request: &Request, report: &Report, ledger: &mut Ledger) {
     let now = &seen.facts.identity;
     ledger.complete(now);
-    if request.only.is_empty() {
-        ledger.know(now, seen.plan.put_off.is_some());
+    if request.only.is_empty() && !report.has_failed() {
+        let waits = seen.plan.hooks.iter().any(|hook| hook.has(Action::Wait));
+        ledger.know(now, waits || seen.plan.put_off.is_some());
     }
 }
 

@@ -480,11 +480,26 @@ fn a_copy_of_the_disk_in_other_hardware_is_a_clone() {
     std::fs::remove_file(dir.path().join("run/systemd/container")).unwrap();
 
     fake.asked();
+    let refused = apply(world(&root, &Fake::refusing(&["keys.service"])), &Request::default()).unwrap();
+    assert!(refused.has_failed() && keys(&root) == before.0, "the old ones are back");
     let report = apply(world(&root, &fake), &Request::default()).unwrap();
     assert_eq!(report.plan.kinds, BTreeSet::from([Kind::Cloned]));
     assert!(keys(&root).iter().zip(&before.0).all(|(now, was)| now != was));
     assert_eq!(both(&root), before.1, "certificates follow the name");
-    assert_eq!(fake.asked(), ["reload keys.service"]);
+    assert_eq!(fake.asked()[0], "reload keys.service");
+}
+
+#[test]
+fn hardware_that_becomes_known_is_no_change_until_it_is_another() {
+    let (dir, root) = machine_with_keys("mail.example.com", "Not Settable");
+    std::fs::write(dir.path().join("etc/machine-id"), "00000000000000000000000000000001\n").unwrap();
+    apply(world(&root, &Fake::default()), &Request::default()).unwrap();
+    let before = keys(&root);
+    for (number, is_same) in [(BOARD, true), ("Not Settable", true), (BOARD, true), (OTHER_BOARD, false)] {
+        on_hardware(&dir, number);
+        apply(world(&root, &Fake::default()), &Request::default()).unwrap();
+        assert_eq!(keys(&root) == before, is_same, "{number}");
+    }
 }
 
 #[test]
