@@ -330,9 +330,9 @@ const EXPOSURE: [(&str, u32); 7] = [
     ("reseed.service", 20),
     ("reseed-check.service", 20),
     ("reseed-hostname.service", 20),
-    ("reseed-network.service", 24),
-    ("reseed-apply.service", 24),
-    ("reseed-watch.service", 24),
+    ("reseed-network.service", 26),
+    ("reseed-apply.service", 26),
+    ("reseed-watch.service", 26),
 ];
 
 #[test]
