@@ -61,11 +61,20 @@ pub struct Certificates {
 }
 
 /// What happens to services whose files stay stale.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Gate {
     /// For hooks that do not say it themselves.
     pub policy: Policy,
+    /// Number of boots in which a hook has failed before its units are disabled; until then they
+    /// are held.
+    pub disable_after_boots: u32,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { policy: Policy::default(), disable_after_boots: 3 }
+    }
 }
 
 /// What is kept of replaced files.

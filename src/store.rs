@@ -27,6 +27,7 @@ pub const BACKUPS: &str = "/var/lib/reseed/backups";
 /// When the last run that waited for a change to come to rest ended, in seconds since 1970.
 const LAST_RUN: &str = "/run/reseed/last-run";
 const STATE: &str = "/var/lib/reseed";
+const RETRYING: &str = "/run/reseed/retrying";
 const LOCK: &str = "/run/reseed/lock";
 const SETTINGS: &str = "/etc/reseed/reseed.toml";
 const SETTINGS_FRAGMENTS: [&str; 3] =
@@ -163,6 +164,23 @@ fn only_the_owner_writes(root: &Root, path: &Path) -> Result<(), String> {
         return Err(format!("others may write to it (mode {:04o}); refused; `chmod go-w` it", status.mode));
     }
     Ok(())
+}
+
+/// Says whether the timer that tries again was started in this boot.
+///
+/// # Errors
+/// [`PathError`]
+pub fn is_retrying(root: &Root) -> Result<bool, PathError> {
+    Ok(root.status(Path::new(RETRYING))?.is_some())
+}
+
+/// Remembers, for this boot, whether the timer that tries again was started.
+///
+/// # Errors
+/// [`PathError`]
+pub fn mark_retrying(root: &Root, retrying: bool) -> Result<(), PathError> {
+    let path = Path::new(RETRYING);
+    if retrying { transaction::replace(root, path, b"", 0o644) } else { root.remove(&root.resolve(path)?) }
 }
 
 /// Reads the ledger; an empty one where none is yet.

@@ -10,6 +10,7 @@ mod hook;
 mod log;
 mod plan;
 mod rehome;
+mod release;
 mod rollback;
 mod status;
 mod text;
@@ -86,6 +87,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Put back what a run replaced
     Rollback(rollback::Arguments),
+    /// Let a service go that is held back
+    Release(release::Arguments),
     /// Show and check hooks
     Hook(hook::Arguments),
     /// Wait for changes of the name at run time, and have them put right
@@ -122,7 +125,8 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
     let open = |path: &Path| Root::open(path).map_err(|error| Failure::Usage(error.to_string()));
     let root = open(&line.global.root)?;
     let below = line.global.hooks.as_deref().map(open).transpose()?;
-    let services = services(&root)?;
+    let early = matches!(&line.command, Command::Apply(arguments) if arguments.is_early());
+    let services = services(&root, early)?;
     let world = World { root: &root, below: below.as_ref(), services: services.as_ref(), now: clock::now() };
     match &line.command {
         Command::Status(arguments) => status::run(world, arguments),
@@ -132,6 +136,7 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Check(arguments) => check::run(world, arguments),
         Command::Explain(arguments) => explain::run(world, arguments),
         Command::Rollback(arguments) => rollback::run(world, arguments),
+        Command::Release(arguments) => release::run(world, arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
         Command::Watch(arguments) => watch::run(world, arguments),
         Command::Generator(arguments) => generator::run(world, arguments),
@@ -140,8 +145,9 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
     }
 }
 
-fn services(root: &Root) -> Result<Box<dyn Services>, PathError> {
-    Ok(if service::is_booted(root)? { Box::new(Systemd::system_bus()) } else { Box::new(Offline) })
+/// Before the basic system is up there is no bus, and no service that could be told of anything.
+fn services(root: &Root, early: bool) -> Result<Box<dyn Services>, PathError> {
+    Ok(if !early && service::is_booted(root)? { Box::new(Systemd::system_bus()) } else { Box::new(Offline) })
 }
 
 /// An exit status; see [`EXIT_STATUS`].

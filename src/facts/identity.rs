@@ -78,6 +78,9 @@ fn domain(sources: &Sources<'_>, name: &HostName, source: &str) -> Result<Findin
     if !sources.settings.identity.domain_from_dns || !root.is_live() {
         return Ok(Finding::unknown("neither the name, /etc/hosts nor /etc/resolv.conf has one"));
     }
+    if !sources.asks_network {
+        return Ok(Finding::unknown("DNS is not asked before the network is up"));
+    }
     Ok(from_resolver(name))
 }
 
@@ -99,6 +102,9 @@ fn addresses(sources: &Sources<'_>, wanted: bool) -> Finding<BTreeSet<IpAddr>> {
     }
     if !wanted {
         return Finding::unknown("no hook asks for them");
+    }
+    if !sources.asks_network {
+        return Finding::unknown("the interfaces are not asked before the network is up");
     }
     let passing = passing(sources.root);
     let networks = match sysinfo::Networks::new_with_refreshed_list() {

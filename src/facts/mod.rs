@@ -37,6 +37,8 @@ pub struct Sources<'a> {
     pub now: OffsetDateTime,
     /// Gather also facets that no hook asks for: for people.
     pub every_facet: bool,
+    /// Ask also what needs the network.
+    pub asks_network: bool,
 }
 
 /// Gathers the facts.
@@ -55,10 +57,22 @@ pub fn gather(sources: &Sources<'_>) -> Result<Facts, PathError> {
         built: clock::built(),
         identity,
         subject: sources.seed.0.clone(),
+        domain_from_dns: sources.settings.identity.domain_from_dns,
+        boot: boot(root)?,
+        disable_after_boots: sources.settings.gate.disable_after_boots,
         renew_before_days: sources.settings.certificates.renew_before_days.count(),
         hooks,
         idle,
     })
+}
+
+/// The kernel's random id of this boot (random(4)).
+fn boot(root: &Root) -> Result<Option<String>, PathError> {
+    if !root.is_live() {
+        return Ok(None);
+    }
+    let id = root.text(Path::new("/proc/sys/kernel/random/boot_id"))?;
+    Ok(id.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()))
 }
 
 /// The distribution families of a root.
@@ -122,7 +136,7 @@ fn hooks(sources: &Sources<'_>, families: &Families, applicable: &[&Hook]) -> BT
                     .checks
                     .iter()
                     .filter(|check| families.match_any(&check.family))
-                    .map(|check| check.command.clone())
+                    .cloned()
                     .collect(),
                 problems: built.problems,
             };

@@ -70,6 +70,7 @@ fn who(world: World<'_>, settings: &Settings) -> Result<Identity, ReseedError> {
         seed: &store::seed(world.root)?,
         now: seconds(clock::now()),
         every_facet: true,
+        asks_network: true,
     };
     Ok(facts::who(&sources)?)
 }

@@ -112,7 +112,7 @@ fn revive(
     });
     for (unit, _) in dead {
         let former = Former { unit: unit.clone(), active: true, change: GateChange::Stopped };
-        if let Err(error) = world.services.release(&[former]) {
+        if let Err(error) = world.services.release(unit, &[former]) {
             error!(unit, %error, "does not run with its old files either");
             report.failures.push(format!("{unit} does not run with its old files either: {error}"));
         }
