@@ -10,9 +10,11 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use support::{RESEED, checked, has};
+use support::{Machine, RESEED, checked, has};
 use tempfile::TempDir;
 
 const UNITS: &str = "usr/lib/systemd/system";
@@ -434,6 +436,34 @@ fn whatever_is_wrong_the_boot_goes_on() {
             said(&output)
         );
     }
+}
+
+// ---- changes at run time -------------------------------------------------------------------------
+
+/// A name that flaps leads to one run, and a change during the window to one more.
+#[test]
+fn changes_come_to_rest() {
+    let machine = Machine::bare("one.example.com");
+    machine.write("/etc/reseed/reseed.toml", "[watch]\nsettle-seconds = 2\nwindow-seconds = 4\n");
+    machine.write(
+        "/etc/reseed/hooks.d/x.toml",
+        "version = 1\ndescription = \"x\"\n[applies]\nfiles = [\"/etc/hostname\"]\n[[certificate]]\n\
+         [[certificate.file]]\npath = \"/etc/x.pem\"\nholds = [\"key\", \"certificate\"]\n",
+    );
+    let settle = || machine.command(&["apply", "--settle"]).stdout(Stdio::null()).spawn().unwrap();
+    let runs = || machine.read("/var/lib/reseed/history.jsonl").lines().count();
+    let mut child = settle();
+    for name in ["localhost", "one.example.com", "two.example.com"] {
+        thread::sleep(Duration::from_millis(700));
+        machine.rename(name);
+    }
+    assert!(child.wait().unwrap().success());
+    assert_eq!(runs(), 1, "a run for each name");
+    let ended = Instant::now();
+    machine.rename("three.example.com");
+    assert!(settle().wait().unwrap().success());
+    assert!(ended.elapsed() > Duration::from_secs(3), "two runs within {:?}", ended.elapsed());
+    assert_eq!(runs(), 2);
 }
 
 // ---- NetworkManager's dispatcher -----------------------------------------------------------------
