@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Sources;
 use crate::identity::sources::{self, InterfaceAddress};
 use crate::identity::{Finding, HostName, Identity};
-use crate::system::process;
+use crate::service::{Errand, Services};
 use crate::system::root::{PathError, Root};
 
 const HOSTNAME: &str = "/etc/hostname";
@@ -81,13 +81,14 @@ fn domain(sources: &Sources<'_>, name: &HostName, source: &str) -> Result<Findin
     if !sources.asks_network {
         return Ok(Finding::unknown("DNS is not asked before the network is up"));
     }
-    Ok(from_resolver(name))
+    Ok(from_resolver(sources.services, name))
 }
 
-/// Asks through the system's own resolver, so that every name service it is set up for answers.
-fn from_resolver(name: &HostName) -> Finding<String> {
+/// Asks through the system's own resolver, so that every name service it is set up for answers; as
+/// an errand, because we have no way to the network.
+fn from_resolver(services: &dyn Services, name: &HostName) -> Finding<String> {
     let question = ["/usr/bin/getent", "hosts", name.label()].map(str::to_owned);
-    match process::run(&question, RESOLVER) {
+    match services.run(&Errand { command: &question, writes: &[], network: true, limit: RESOLVER }) {
         Ok(answer) => match sources::domain_in_hosts(&answer, name.label()) {
             Some(domain) => Finding::known(domain, "DNS"),
             None => Finding::unknown("the resolver knows no domain for this name"),

@@ -17,11 +17,12 @@ use crate::identity::{Facet, Identity};
 use crate::ledger::Ledger;
 use crate::plan::{Facts, HookFacts};
 use crate::seed::Subject;
+use crate::service::Services;
 use crate::system::clock;
 use crate::system::root::{PathError, Root};
 
 /// What is known before anything is gathered.
-#[derive(Debug)]
+#[derive(Clone, Copy)]
 pub struct Sources<'a> {
     /// The root that is worked on.
     pub root: &'a Root,
@@ -39,6 +40,8 @@ pub struct Sources<'a> {
     pub every_facet: bool,
     /// Ask also what needs the network.
     pub asks_network: bool,
+    /// Who runs the programs that ask.
+    pub services: &'a dyn Services,
 }
 
 /// Gathers the facts.

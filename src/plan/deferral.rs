@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::{Decision, HookFacts, Stage};
+use super::{Decision, HookFacts, HookPlan, Stage};
 use crate::hook::{ExtraName, HookName};
 use crate::identity::{Facet, Finding};
 
@@ -44,16 +44,20 @@ impl fmt::Display for Deferral {
 }
 
 impl Decision<'_> {
-    pub(super) fn deferral(&self, name: &HookName, hook: &HookFacts) -> Option<Deferral> {
-        self.needs_later_stage(hook).or_else(|| self.unanswered(hook)).or_else(|| self.pause(name))
+    /// Decides for a hook whose checks and units, also those of its borrowers, are known.
+    pub(super) fn deferral(&self, plan: &HookPlan) -> Option<Deferral> {
+        let hook = self.facts.hooks.get(&plan.hook).filter(|_| plan.makes_something())?;
+        self.needs_later_stage(plan, hook)
+            .or_else(|| self.unanswered(hook))
+            .or_else(|| self.pause(&plan.hook))
     }
 
-    fn needs_later_stage(&self, hook: &HookFacts) -> Option<Deferral> {
+    fn needs_later_stage(&self, plan: &HookPlan, hook: &HookFacts) -> Option<Deferral> {
         let needs = match self.request.stage {
             Some(Stage::Early | Stage::Boot) if wants_addresses(hook) => "the machine's addresses",
             Some(Stage::Early | Stage::Boot) if self.domain_is_asked_for(hook) => "the domain from DNS",
             // Programs of the system are not started before the system is.
-            Some(Stage::Early) if !hook.checks.is_empty() => "its program's own check",
+            Some(Stage::Early) if !plan.checks.is_empty() => "its program's own check",
             _ => return None,
         };
         Some(Deferral::Later { needs })

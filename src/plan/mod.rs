@@ -278,6 +278,9 @@ pub fn plan(facts: &Facts, ledger: &Ledger, request: &Request) -> Plan {
         .map(|(name, hook)| decision.hook(name, hook))
         .collect();
     tell_borrowers(&mut hooks, facts);
+    for hook in &mut hooks {
+        hook.deferred = decision.deferral(hook);
+    }
     Plan {
         identity: facts.identity.clone(),
         name: proper.clone().ok(),
@@ -331,13 +334,11 @@ struct Decision<'a> {
 impl Decision<'_> {
     fn hook(&self, name: &HookName, hook: &HookFacts) -> HookPlan {
         let entry = self.ledger.hook.get(name);
-        let tasks: Vec<Task> = hook.bundles.iter().map(|bundle| self.task(hook, entry, bundle)).collect();
-        let makes_something = tasks.iter().any(|task| task.action == Action::Make);
         HookPlan {
             hook: name.clone(),
             policy: hook.policy,
-            tasks,
-            deferred: makes_something.then(|| self.deferral(name, hook)).flatten(),
+            tasks: hook.bundles.iter().map(|bundle| self.task(hook, entry, bundle)).collect(),
+            deferred: None,
             borrowed: hook.borrowed.clone(),
             units: hook.units.clone(),
             tell: hook.units.clone(),

@@ -71,6 +71,7 @@ pub(super) fn outlook(
         now: seconds(world.now),
         every_facet,
         asks_network: Stage::asks_network(request.stage),
+        services: world.services,
     };
     let facts = facts::gather(&sources)?;
     let request = resolved(root, request, &hooks, &facts)?;

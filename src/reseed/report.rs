@@ -102,8 +102,8 @@ impl Report {
             self.plan.put_off.as_ref().filter(|_| stale).map(ToString::to_string)
         };
         let deferred = |name: &HookName| {
-            let planned = self.plan.hooks.iter().find(|planned| planned.hook == *name).unwrap_or(hook);
-            planned.deferred.as_ref().filter(|_| planned.hook == *name).map(ToString::to_string)
+            let planned = planned.hooks.iter().find(|planned| planned.hook == *name)?;
+            planned.deferred.as_ref().map(ToString::to_string)
         };
         let lent_later = || hook.borrowed.values().find_map(deferred);
         let own_later = || hook.deferred.as_ref().map(ToString::to_string);

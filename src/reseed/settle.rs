@@ -71,6 +71,7 @@ fn who(world: World<'_>, settings: &Settings) -> Result<Identity, ReseedError> {
         now: seconds(clock::now()),
         every_facet: true,
         asks_network: true,
+        services: world.services,
     };
     Ok(facts::who(&sources)?)
 }
