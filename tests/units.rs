@@ -25,9 +25,12 @@ fn repository() -> &'static Path {
 
 // ---- no circle -----------------------------------------------------------------------------------
 
+/// What it is called, os-release(5), units by their names.
+type Company = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// Networks and cloud-inits, each only with the lines that order it. The network stage of cloud-init is
 /// before sysinit.target on Debian and after it on RHEL and Fedora; until 24.2 it was cloud-init.service.
-const COMPANIES: [(&str, &str, &[(&str, &str)]); 7] = [
+const COMPANIES: [Company; 7] = [
     ("Debian", "ID=debian", &[NETWORKING]),
     (
         "Debian, cloud-init 22",
