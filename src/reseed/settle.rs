@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// run.
 ///
 /// # Errors
-/// As for [`apply`], but another run that holds the lock is waited for: it may have begun before the
+/// As for [`apply()`], but another run that holds the lock is waited for: it may have begun before the
 /// change that this one is for.
 pub fn settle(world: World<'_>, request: &Request) -> Result<Report, ReseedError> {
     loop {
