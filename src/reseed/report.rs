@@ -85,7 +85,7 @@ impl Report {
 
     /// Records that a step failed, and why.
     pub(super) fn fail(&mut self, ledger: &mut Ledger, step: &HookPlan, now: OffsetDateTime, reason: String) {
-        error!(hook = %step.hook, reason, "not made; the old files stand");
+        error!(hook = %step.hook, reason, "{}: not made, the old files stand: {reason}", step.hook);
         ledger.record_failure(step.hook.clone(), seconds(now), self.boot.as_deref(), reason.clone());
         self.outcomes.insert(step.hook.clone(), Outcome::Failed(reason));
     }
