@@ -9,6 +9,7 @@ mod generator;
 mod hook;
 mod log;
 mod plan;
+mod probe;
 mod rehome;
 mod release;
 mod rollback;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::probe::Prober;
 use crate::reseed::{ReseedError, World};
 use crate::service::systemd::Systemd;
 use crate::service::{self, Offline, Services};
@@ -49,7 +51,7 @@ const EXIT_STATUS: &str = "Exit status:\n  \
     0   done, or nothing to do\n  \
     1   something failed, and is as it was or is recorded for the next run\n  \
     2   wrong usage, or a file that cannot be understood\n  \
-    3   `check`, `plan --exit-code`: something is stale\n  \
+    3   `check`, `plan --exit-code`, `probe`: something is stale\n  \
     4   `check`, `apply --strict`: the identity is not proper\n  \
     75  another run holds the lock";
 
@@ -85,6 +87,8 @@ enum Command {
     Check(check::Arguments),
     /// Tell whose a file is, what reads it, and what would be done with it
     Explain(explain::Arguments),
+    /// Show what is really served, against what is on disk
+    Probe(probe::Arguments),
     /// Put back what a run replaced
     Rollback(rollback::Arguments),
     /// Let a service go that is held back
@@ -127,7 +131,14 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
     let below = line.global.hooks.as_deref().map(open).transpose()?;
     let early = matches!(&line.command, Command::Apply(arguments) if arguments.is_early());
     let services = services(&root, early)?;
-    let world = World { root: &root, below: below.as_ref(), services: services.as_ref(), now: clock::now() };
+    let prober = if service::is_booted(&root)? { Prober::network() } else { Prober::by_hand() };
+    let world = World {
+        root: &root,
+        below: below.as_ref(),
+        services: services.as_ref(),
+        prober: &prober,
+        now: clock::now(),
+    };
     match &line.command {
         Command::Status(arguments) => status::run(world, arguments),
         Command::Plan(arguments) => plan::run(world, arguments),
@@ -135,6 +146,7 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Rehome(arguments) => rehome::run(world, arguments),
         Command::Check(arguments) => check::run(world, arguments),
         Command::Explain(arguments) => explain::run(world, arguments),
+        Command::Probe(arguments) => probe::run(world, arguments),
         Command::Rollback(arguments) => rollback::run(world, arguments),
         Command::Release(arguments) => release::run(world, arguments),
         Command::Hook(arguments) => hook::run(world, arguments),

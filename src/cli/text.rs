@@ -128,6 +128,14 @@ pub fn report(out: &mut impl Write, report: &Report) -> io::Result<()> {
         };
         writeln!(out, "{unit}: {done}")?;
     }
+    for unit in &report.restarted_after_reload {
+        writeln!(out, "{unit}: restarted, because after a reload it did not serve what it should")?;
+    }
+    for (unit, places) in &report.probed {
+        for probed in places {
+            writeln!(out, "{unit}: {}: {}", probed.endpoint, probed.verdict)?;
+        }
+    }
     for (unit, reason) in &report.gated {
         writeln!(out, "{unit}: held back: {reason}")?;
     }

@@ -141,6 +141,12 @@ fn hooks(sources: &Sources<'_>, families: &Families, applicable: &[&Hook]) -> BT
                     .filter(|check| families.match_any(&check.family))
                     .cloned()
                     .collect(),
+                probes: hook
+                    .probes
+                    .iter()
+                    .filter(|probe| families.match_any(&probe.family))
+                    .map(|probe| (probe.port, probe.protocol))
+                    .collect(),
                 problems: built.problems,
             };
             (hook.name.clone(), facts)

@@ -10,12 +10,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Applies, Certificate, Check, ExtraName, FileSpec, Hook, HookName, Policy, Reader, Unit, Verb, reader,
+    Applies, Certificate, Check, ExtraName, FileSpec, Hook, HookName, Policy, Probe, Reader, Unit, Verb,
+    reader,
 };
 use crate::fault::Fault;
 use crate::identity::{Facet, HostName};
 use crate::pki::container::Part;
 use crate::pki::{Algorithm, Usage};
+use crate::probe::protocol::Protocol;
 
 /// The version of the format that this program reads.
 const VERSION: u32 = 1;
@@ -62,6 +64,7 @@ pub fn parse(name: HookName, path: &Path, text: &str) -> Result<Hook, Fault> {
         certificates,
         units: file.unit.into_iter().map(|u| check.unit(u)).collect::<Result<_, _>>()?,
         checks: file.check.into_iter().map(|c| check.command(c)).collect::<Result<_, _>>()?,
+        probes: check.probes(file.probe)?,
     })
 }
 
@@ -83,6 +86,8 @@ struct File {
     unit: Vec<UnitText>,
     #[serde(default)]
     check: Vec<CheckText>,
+    #[serde(default)]
+    probe: Vec<ProbeText>,
 }
 
 #[derive(Deserialize)]
@@ -158,6 +163,15 @@ struct CheckText {
     writes: Vec<Spanned<String>>,
     #[serde(default)]
     network: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProbeText {
+    #[serde(default)]
+    family: Vec<String>,
+    port: Spanned<u16>,
+    protocol: Protocol,
 }
 
 // ---- what it may say -----------------------------------------------------------------------------
@@ -298,6 +312,21 @@ impl Checker<'_> {
             _ => Err(self.at(&text.command, "the command begins with the absolute path of a program")),
         }
     }
+
+    fn probes(&self, texts: Vec<ProbeText>) -> Result<Vec<Probe>, Fault> {
+        let mut probes: Vec<Probe> = Vec::new();
+        for text in texts {
+            if *text.port.as_ref() == 0 {
+                return Err(self.at(&text.port, "a port is 1 to 65535"));
+            }
+            let probe = Probe { family: text.family, port: *text.port.as_ref(), protocol: text.protocol };
+            if probes.iter().any(|other| other.port == probe.port && other.family == probe.family) {
+                return Err(self.at(&text.port, format!("port {} is named twice", probe.port)));
+            }
+            probes.push(probe);
+        }
+        Ok(probes)
+    }
 }
 
 fn is_path(text: &str) -> bool {
@@ -367,6 +396,13 @@ reads = ["/etc/y.pem"]
 mentioned-in = ["/etc/z/*.conf"]
 [[check]]
 command = ["/usr/sbin/x", "-t"]
+[[probe]]
+port = 2525
+protocol = "smtp"
+[[probe]]
+family = ["debian"]
+port = 2526
+protocol = "xmpp-client"
 "#;
 
     fn parse_text(text: &str) -> Result<Hook, String> {
@@ -385,6 +421,8 @@ command = ["/usr/sbin/x", "-t"]
         assert_eq!(certificate.names.len(), 3);
         assert_eq!(certificate.copies[0].mode, 0o644);
         assert_eq!(hook.units[0].change, Verb::Restart);
+        let ports: Vec<_> = hook.probes.iter().map(|probe| (probe.port, probe.protocol)).collect();
+        assert_eq!(ports, [(2525, Protocol::Smtp), (2526, Protocol::XmppClient)]);
     }
 
     #[test]
@@ -403,6 +441,14 @@ command = ["/usr/sbin/x", "-t"]
             ("group", "group = \"mail\"", "group = \"$(id)\"", ":22:9: "),
             ("unit", "x@*.service", "x; reboot", ":29:8: "),
             ("command by name", "/usr/sbin/x", "x", ":34:11: the command"),
+            ("port", "port = 2525", "port = 0", ":36:8: a port is"),
+            (
+                "port twice",
+                "family = [\"debian\"]\nport = 2526",
+                "port = 2525",
+                ":39:8: port 2525 is named twice",
+            ),
+            ("protocol", "\"smtp\"", "\"gopher\"", ":37:12: unknown variant"),
             ("lifetime", "days = 90", "days = 0", ":16:8: the lifetime"),
             ("name", "www.example.com", "www example", ":17:32: "),
             ("part twice", "\"chain\", \"dh\"", "\"dh\", \"dh\"", ":20:9: each part"),

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{Facet, HostName};
 use crate::pki::container::Part;
 use crate::pki::{Algorithm, Usage};
+use crate::probe::protocol::Protocol;
 
 /// A hook's name: that of its file without `.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -140,6 +141,8 @@ pub struct Hook {
     pub units: Vec<Unit>,
     /// The program's own check of its configuration.
     pub checks: Vec<Check>,
+    /// Ports of which the number does not say what is spoken there.
+    pub probes: Vec<Probe>,
 }
 
 /// When a hook applies to a machine.
@@ -241,6 +244,17 @@ pub struct Check {
     pub writes: Vec<PathBuf>,
     /// Whether it needs the network.
     pub network: bool,
+}
+
+/// A port of the hook's units, and what is spoken there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Probe {
+    /// Families that have it.
+    pub family: Vec<String>,
+    /// The port.
+    pub port: u16,
+    /// What is spoken there.
+    pub protocol: Protocol,
 }
 
 /// The hooks in force, in the order of their names.

@@ -100,6 +100,14 @@ impl Certificate {
         })
     }
 
+    /// Says whether a client that connects to `host`, a name or an address, takes it for that one.
+    pub fn serves(&self, host: &str) -> bool {
+        match host.parse::<IpAddr>() {
+            Ok(address) => self.addresses.contains(&address),
+            Err(_) => self.covers(&host.to_ascii_lowercase()),
+        }
+    }
+
     /// The subject in one line, as `openssl x509 -subject` writes it.
     pub fn subject_line(&self) -> String {
         line(&self.subject)

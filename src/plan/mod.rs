@@ -18,6 +18,7 @@ use crate::identity::{Drift, Facet, HostName, Identity, Improper};
 use crate::ledger::{Entry, Ledger};
 use crate::pki::container::Part;
 use crate::pki::serial::Serial;
+use crate::probe::protocol::Ports;
 use crate::seed::Subject;
 
 pub use deferral::Deferral;
@@ -64,6 +65,8 @@ pub struct HookFacts {
     pub units: BTreeMap<String, Verb>,
     /// The program's own checks of its configuration.
     pub checks: Vec<Check>,
+    /// Ports of its units of which the number does not say what is spoken there.
+    pub probes: Ports,
     /// What could not be understood in the program's configuration.
     pub problems: Vec<String>,
 }

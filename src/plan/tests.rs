@@ -103,6 +103,7 @@ fn hook(bundles: Vec<Bundle>) -> HookFacts {
         borrowed: BTreeMap::new(),
         units: BTreeMap::from([("x.service".into(), Verb::Reload)]),
         checks: Vec::new(),
+        probes: crate::probe::protocol::Ports::new(),
         problems: Vec::new(),
     }
 }

@@ -1,16 +1,21 @@
 //! The story of a run: lock, recover, gather, plan, apply, record.
 //!
-//! `look` is the part before anything is changed, `tell` decides together with the services, `gating`
-//! holds back what stays stale, `release` lets go by hand, `rollback` is the story backwards, `rehome`
-//! the one that begins with a new name, `settle` the one that waits until the identity has come to
-//! rest, `report` is what is told of it.
+//! `look` is the part before anything is changed, `tell` decides together with the services, `proof`
+//! with what they really serve, `served` says what that should be, `gating` holds back what stays
+//! stale, `release` lets go by hand, `rollback` is the story backwards, `rehome` the one that begins
+//! with a new name, `settle` the one that waits until the identity has come to rest, `report` is what
+//! is told of it.
 
 mod gating;
 mod look;
+mod proof;
 mod rehome;
 mod release;
 mod report;
 mod rollback;
+mod served;
+#[cfg(test)]
+mod servers;
 mod settle;
 mod tell;
 #[cfg(test)]
@@ -29,6 +34,7 @@ use crate::hook::HookName;
 use crate::ledger::{Ledger, RunId};
 use crate::pki::key::KeyError;
 use crate::plan::Request;
+use crate::probe::Prober;
 use crate::service::Services;
 use crate::store::{self, StoreError};
 use crate::system::clock;
@@ -38,8 +44,9 @@ use crate::transaction;
 pub use look::{Outlook, look};
 pub use rehome::{Place, rehome};
 pub use release::{Release, release};
-pub use report::{Outcome, Report};
+pub use report::{Outcome, Probed, Report};
 pub use rollback::roll_back;
+pub use served::Served;
 pub use settle::settle;
 
 /// What a command works on and with.
@@ -51,6 +58,8 @@ pub struct World<'a> {
     pub below: Option<&'a Root>,
     /// Whoever can be asked to restart something.
     pub services: &'a dyn Services,
+    /// The way to what is really served.
+    pub prober: &'a Prober,
     /// The present time.
     pub now: OffsetDateTime,
 }
@@ -234,7 +243,7 @@ fn make(
             Err(error) => report.fail(ledger, step, world.now, error.to_string()),
         }
     }
-    tell::decide(world, lock, applied, ledger, report)?;
+    tell::decide(world, lock, &seen.facts, applied, ledger, report)?;
     for (hook, outcome) in &report.outcomes {
         report::note(world, lock, &report::history(&id, hook, outcome, &report.plan));
     }

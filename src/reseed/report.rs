@@ -11,6 +11,8 @@ use crate::fault::Fault;
 use crate::hook::{HookName, Verb};
 use crate::ledger::{Entry, Ledger, RunId};
 use crate::plan::{HookPlan, Plan};
+use crate::probe::Endpoint;
+use crate::probe::verdict::Verdict;
 use crate::store;
 use crate::system::root::Lock;
 
@@ -28,6 +30,10 @@ pub struct Report {
     pub outcomes: BTreeMap<HookName, Outcome>,
     /// The units that were told, and did what they were asked.
     pub told: BTreeMap<String, Verb>,
+    /// What the units that were told serve now, by their patterns.
+    pub probed: BTreeMap<String, Vec<Probed>>,
+    /// Units that did not take up new files by a reload, and were restarted.
+    pub restarted_after_reload: Vec<String>,
     /// The units that are newly held back, with why.
     pub gated: BTreeMap<String, String>,
     /// The units that were let go.
@@ -41,6 +47,17 @@ pub struct Report {
     /// The kernel's random id of this boot.
     #[serde(skip)]
     boot: Option<String>,
+}
+
+/// What one place serves after its unit was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Probed {
+    /// The place.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// What it serves.
+    #[serde(flatten)]
+    pub verdict: Verdict,
 }
 
 /// What became of a step.
@@ -74,6 +91,8 @@ impl Report {
             plan: seen.plan.clone(),
             outcomes: BTreeMap::new(),
             told: BTreeMap::new(),
+            probed: BTreeMap::new(),
+            restarted_after_reload: Vec::new(),
             gated: BTreeMap::new(),
             released: Vec::new(),
             failures: Vec::new(),

@@ -13,7 +13,7 @@ use crate::pki::inspect::Certificate;
 use crate::plan::{Deferral, Stage};
 use crate::service::{Errand, Offline, ServiceError, Told};
 
-const PAIR: &str = "version = 1\ndescription = \"a pair\"\n[applies]\nfiles = [\"/etc/pair\"]\n\
+pub(super) const PAIR: &str = "version = 1\ndescription = \"a pair\"\n[applies]\nfiles = [\"/etc/pair\"]\n\
     [[certificate]]\n\
     [[certificate.file]]\npath = \"/etc/pair/x.key\"\nholds = [\"key\"]\n\
     [[certificate.file]]\npath = \"/etc/pair/x.crt\"\nholds = [\"certificate\"]\nhash-link = \"/etc/pair/hash\"\n\
@@ -24,7 +24,7 @@ const COMBINED: &str = "version = 1\ndescription = \"one file\"\n[applies]\nfile
     [[unit]]\nname = \"combined.service\"\nchange = \"restart\"\n";
 
 /// A machine that is called as it is told, with two hooks and nothing made yet.
-fn machine(fqdn: &str) -> (tempfile::TempDir, Root) {
+pub(super) fn machine(fqdn: &str) -> (tempfile::TempDir, Root) {
     let memory = Path::new("/dev/shm");
     let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
     let me = (crate::system::root::effective_user(), nix::unistd::getegid().as_raw());
@@ -44,15 +44,20 @@ fn machine(fqdn: &str) -> (tempfile::TempDir, Root) {
     (dir, root)
 }
 
-fn now() -> OffsetDateTime {
+pub(super) fn now() -> OffsetDateTime {
     crate::system::clock::now()
 }
 
-fn world<'a>(root: &'a Root, services: &'a dyn Services) -> World<'a> {
-    World { root, below: None, services, now: now() }
+/// A network on which nobody serves anything; one for all tests of a thread.
+fn nobody() -> &'static Prober {
+    Box::leak(Box::new(Prober { patience: std::time::Duration::ZERO, ..Prober::by_hand() }))
 }
 
-fn rename(dir: &tempfile::TempDir, fqdn: &str) {
+fn world<'a>(root: &'a Root, services: &'a dyn Services) -> World<'a> {
+    World { root, below: None, services, prober: nobody(), now: now() }
+}
+
+pub(super) fn rename(dir: &tempfile::TempDir, fqdn: &str) {
     std::fs::write(dir.path().join("etc/hostname"), fqdn).unwrap();
 }
 
@@ -162,7 +167,7 @@ impl Services for Fake {
                 true => Err(ServiceError(format!("{unit} failed"))),
                 false => Ok(()),
             };
-            (unit.clone(), Told { pattern: unit.clone(), verb: *verb, result })
+            (unit.clone(), Told { pattern: unit.clone(), verb: *verb, result, waits: false })
         });
         Ok(told.collect())
     }

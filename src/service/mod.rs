@@ -41,6 +41,8 @@ pub struct Told {
     pub verb: Verb,
     /// Whether it did, and still ran a moment later.
     pub result: Result<(), ServiceError>,
+    /// Its job waits for the one in which we run: nothing can be seen of it before we end.
+    pub waits: bool,
 }
 
 /// A program of somebody else's, and what it may do.
