@@ -2,6 +2,7 @@
 //! to each command's own file.
 
 mod apply;
+mod ask;
 mod check;
 mod docs;
 mod explain;
@@ -21,6 +22,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -101,6 +103,9 @@ enum Command {
     /// Write the drop-ins of the units that hooks name, as at boot
     #[command(hide = true)]
     Generator(generator::Arguments),
+    /// Look who listens, or ask them what they serve; for this program itself
+    #[command(hide = true)]
+    Ask(ask::Arguments),
     /// Write a completion script for a shell to standard output
     Completions(docs::Completions),
     /// Write the manual pages into a directory
@@ -131,7 +136,12 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
     let below = line.global.hooks.as_deref().map(open).transpose()?;
     let early = matches!(&line.command, Command::Apply(arguments) if arguments.is_early());
     let services = services(&root, early)?;
-    let prober = if service::is_booted(&root)? { Prober::network() } else { Prober::by_hand() };
+    let prober = match (service::is_booted(&root)?, &line.command) {
+        (false, _) => Prober::by_hand(),
+        // Whoever only looks holds no key, and may be anybody.
+        (true, Command::Probe(_)) => Prober::network(),
+        (true, _) => Prober::by_errand(Rc::clone(&services)),
+    };
     let world = World {
         root: &root,
         below: below.as_ref(),
@@ -152,14 +162,15 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Hook(arguments) => hook::run(world, arguments),
         Command::Watch(arguments) => watch::run(world, arguments),
         Command::Generator(arguments) => generator::run(world, arguments),
+        Command::Ask(arguments) => ask::run(world, arguments),
         Command::Completions(arguments) => docs::completions(arguments),
         Command::Manual(arguments) => docs::manual(arguments),
     }
 }
 
 /// Before the basic system is up there is no bus, and no service that could be told of anything.
-fn services(root: &Root, early: bool) -> Result<Box<dyn Services>, PathError> {
-    Ok(if !early && service::is_booted(root)? { Box::new(Systemd::system_bus()) } else { Box::new(Offline) })
+fn services(root: &Root, early: bool) -> Result<Rc<dyn Services>, PathError> {
+    Ok(if !early && service::is_booted(root)? { Rc::new(Systemd::system_bus()) } else { Rc::new(Offline) })
 }
 
 /// An exit status; see [`EXIT_STATUS`].
