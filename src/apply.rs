@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::artifact::{Artifact, Bundle};
-use crate::hook::{ExtraName, HookName};
+use crate::hook::{Check, ExtraName, HookName};
 use crate::identity::HostName;
 use crate::ledger::{Digest, Entry, Ledger, Made, RunId};
 use crate::pki::Container;
@@ -21,19 +21,22 @@ use crate::pki::issue::{self, Profile};
 use crate::pki::key::{KeyError, PrivateKey, Secret};
 use crate::pki::serial::Serial;
 use crate::plan::{Action, Facts, HookPlan, Task};
+use crate::service::{Errand, ServiceError, Services};
 use crate::store;
 use crate::system::root::{Attributes, PathError, Root};
-use crate::system::{process, users};
+use crate::system::users;
 use crate::transaction::{Backup, Change, Staged, Swapped};
 
 /// How long a program may take to check its configuration.
 const CHECK: Duration = Duration::from_secs(60);
 
 /// What is the same for every step of a run.
-#[derive(Debug)]
+#[derive(Clone, Copy)]
 pub struct Run<'a> {
     /// The root that is worked on.
     pub root: &'a Root,
+    /// Who runs the programs' own checks.
+    pub services: &'a dyn Services,
     /// What was found out.
     pub facts: &'a Facts,
     /// The run's name.
@@ -163,17 +166,18 @@ pub fn apply<'a>(
     let backup = Backup::new(store::backup_directory(run.id, &step.hook), before);
     let id = format!("{}-{}", run.id, step.hook);
     let swapped = Staged::begin(run.root, &id, &changes, payload, Some(backup))?.swap()?;
-    match check(run.root, step) {
+    match check(run, step) {
         Ok(()) => Ok(Applied { swapped, entry }),
         Err(reason) => {
             swapped.take_back()?;
-            Err(ApplyError::Refused(reason))
+            Err(ApplyError::Refused(reason.0))
         }
     }
 }
 
 /// A program that is not there has nothing to say; one of another root cannot be asked.
-fn check(root: &Root, step: &HookPlan) -> Result<(), String> {
+fn check(run: &Run<'_>, step: &HookPlan) -> Result<(), ServiceError> {
+    let root = run.root;
     if !root.is_live() {
         return Ok(());
     }
@@ -182,11 +186,14 @@ fn check(root: &Root, step: &HookPlan) -> Result<(), String> {
             .and_then(|real| root.status(&real))
             .is_ok_and(|status| status.is_some())
     };
-    let distinct: BTreeSet<&Vec<String>> = step.checks.iter().collect();
+    let distinct: BTreeSet<&Check> = step.checks.iter().collect();
     distinct
         .into_iter()
-        .filter(|command| command.first().is_some_and(|program| there(program)))
-        .try_for_each(|command| process::run(command, CHECK).map(|_| ()))
+        .filter(|check| check.command.first().is_some_and(|program| there(program)))
+        .try_for_each(|check| {
+            let Check { command, writes, network, .. } = check;
+            run.services.run(&Errand { command, writes, network: *network, limit: CHECK }).map(|_| ())
+        })
 }
 
 struct Maker<'a> {

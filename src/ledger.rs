@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::fault::Fault;
 use crate::hook::{HookName, Policy};
@@ -39,6 +39,9 @@ pub struct Ledger {
     /// Units that are held back, with what they were before.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gate: BTreeMap<String, Gate>,
+    /// Units that the administrator let go although they were stale.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiver: BTreeMap<String, Waiver>,
 }
 
 impl Default for Ledger {
@@ -50,6 +53,7 @@ impl Default for Ledger {
             hook: BTreeMap::new(),
             failure: BTreeMap::new(),
             gate: BTreeMap::new(),
+            waiver: BTreeMap::new(),
         }
     }
 }
@@ -97,6 +101,48 @@ pub struct Failure {
     pub last: OffsetDateTime,
     /// Why last, in words.
     pub error: String,
+    /// In how many boots.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub boots: u32,
+    /// In which boot last: the kernel's random id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// The pause after a first failure; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::minutes(1);
+/// The longest pause between two tries of a run that nobody asked for.
+const LONGEST_PAUSE: Duration = Duration::days(1);
+
+impl Failure {
+    /// When a run that nobody asked for may try again within the same boot.
+    pub fn again_at(&self) -> OffsetDateTime {
+        let doublings = self.attempts.saturating_sub(1).min(11);
+        self.last + (FIRST_PAUSE * 2_i32.pow(doublings)).min(LONGEST_PAUSE)
+    }
+
+    /// Says whether a run that nobody asked for may try again: once in each of the first boots,
+    /// else when the pause is over. A clock that went backwards holds nothing up.
+    pub fn is_due(&self, now: OffsetDateTime, boot: Option<&str>, first_boots: u32) -> bool {
+        let new_boot = boot.is_some() && boot != self.boot.as_deref();
+        (new_boot && self.boots < first_boots.max(1)) || now >= self.again_at() || now < self.last
+    }
+}
+
+/// A unit that the administrator let go although what it serves is stale.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Waiver {
+    /// The stale hooks at that time; it is forgotten when none of them is stale any more.
+    pub hooks: BTreeSet<HookName>,
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
 }
 
 /// A unit that is held back.
@@ -239,10 +285,14 @@ impl Ledger {
         self.hook.insert(name, entry);
     }
 
-    /// Records that a hook's run failed, with the number of failures in a row.
-    pub fn record_failure(&mut self, name: HookName, now: OffsetDateTime, error: String) {
-        let attempts = self.failure.get(&name).map_or(0, |failure| failure.attempts).saturating_add(1);
-        self.failure.insert(name, Failure { attempts, last: now, error });
+    /// Records that a hook's run failed in a boot, with the number of failures in a row.
+    pub fn record_failure(&mut self, name: HookName, now: OffsetDateTime, boot: Option<&str>, error: String) {
+        let before = self.failure.get(&name);
+        let attempts = before.map_or(0, |failure| failure.attempts).saturating_add(1);
+        let same_boot = before.is_some_and(|failure| failure.boots > 0 && failure.boot.as_deref() == boot);
+        let boots = before.map_or(0, |failure| failure.boots).saturating_add(u32::from(!same_boot));
+        let boot = boot.map(str::to_owned);
+        self.failure.insert(name, Failure { attempts, last: now, error, boots, boot });
     }
 
     /// What is recorded of a file, and by which hook.
@@ -288,13 +338,39 @@ mod tests {
         let name = HookName::parse("sendmail").unwrap();
         let mut ledger = Ledger::default();
         let now = OffsetDateTime::UNIX_EPOCH;
-        ledger.record_failure(name.clone(), now, "first".into());
-        ledger.record_failure(name.clone(), now, "second".into());
-        assert_eq!(ledger.failure[&name].attempts, 2);
+        for (boot, error) in [("a", "first"), ("a", "second"), ("b", "third")] {
+            ledger.record_failure(name.clone(), now, Some(boot), error.into());
+        }
+        let failure = &ledger.failure[&name];
+        assert_eq!((failure.attempts, failure.boots, failure.error.as_str()), (3, 2, "third"));
         let entry =
             Entry { run: RunId::new(now), made: now, identity: Record::default(), file: BTreeMap::new() };
         ledger.record(name.clone(), entry);
         assert!(ledger.failure.is_empty() && ledger.hook.contains_key(&name));
+    }
+
+    #[test]
+    fn when_a_run_that_nobody_asked_for_tries_again() {
+        let at = |minutes: i64| OffsetDateTime::UNIX_EPOCH + Duration::days(1) + Duration::minutes(minutes);
+        // failures in a row, in how many boots, the last in this boot, minutes since, due
+        let cases = [
+            ("at once after the first", 1, 1, true, 0, false),
+            ("a minute after the first", 1, 1, true, 1, true),
+            ("a minute after the second", 2, 1, true, 1, false),
+            ("two minutes after the second", 2, 1, true, 2, true),
+            ("in the next boot", 1, 1, false, 0, true),
+            ("in the third boot", 2, 2, false, 0, true),
+            ("in the boot after the first three", 3, 3, false, 0, false),
+            ("the same, when the pause is over", 3, 3, false, 4, true),
+            ("after many failures a day is enough", 4_000_000, 3, true, 24 * 60, true),
+            ("but not less", 4_000_000, 3, true, 24 * 60 - 1, false),
+            ("the clock went backwards", 3, 3, true, -60, true),
+        ];
+        for (case, attempts, boots, same_boot, minutes, due) in cases {
+            let boot = Some(if same_boot { "this" } else { "earlier" }.to_owned());
+            let failure = Failure { attempts, last: at(0), error: String::new(), boots, boot };
+            assert_eq!(failure.is_due(at(minutes), Some("this"), 3), due, "{case}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //!  words       identity  seed  artifact  fault           what things are
 //!  texts       hook  config  ledger                      what is written about them
-//!  decisions   plan                                      what a run would do, and why
+//!  decisions   plan  generator  watch                    what a run would do, and why; when; in which order
 //!  the world   system  transaction  service  probe  pki  how anything is done
 //!  gathering   facts  store  apply  gate                 between decisions and the world
 //!  the story   reseed                                    lock, recover, gather, plan, apply, record
@@ -32,6 +32,7 @@ pub mod config;
 pub mod facts;
 pub mod fault;
 pub mod gate;
+pub mod generator;
 pub mod hook;
 pub mod identity;
 pub mod ledger;
@@ -44,3 +45,4 @@ pub mod service;
 pub mod store;
 pub mod system;
 pub mod transaction;
+pub mod watch;

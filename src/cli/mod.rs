@@ -5,15 +5,19 @@ mod apply;
 mod check;
 mod docs;
 mod explain;
+mod generator;
 mod hook;
 mod log;
 mod plan;
 mod probe;
 mod rehome;
+mod release;
 mod rollback;
 mod status;
 mod text;
+mod watch;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -87,13 +91,28 @@ enum Command {
     Probe(probe::Arguments),
     /// Put back what a run replaced
     Rollback(rollback::Arguments),
+    /// Let a service go that is held back
+    Release(release::Arguments),
     /// Show and check hooks
     Hook(hook::Arguments),
+    /// Wait for changes of the name at run time, and have them put right
+    #[command(hide = true)]
+    Watch(watch::Arguments),
+    /// Write the drop-ins of the units that hooks name, as at boot
+    #[command(hide = true)]
+    Generator(generator::Arguments),
     /// Write a completion script for a shell to standard output
     Completions(docs::Completions),
     /// Write the manual pages into a directory
     #[command(hide = true)]
     Manual(docs::Manual),
+}
+
+/// Does what the program is for under the name that it was called by; nothing for its own name.
+pub fn by_another_name(arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    let mut arguments = arguments.map(PathBuf::from);
+    let called = arguments.next()?;
+    (called.file_name()? == "reseed-generator").then(|| generator::at_boot(arguments.next()))
 }
 
 /// Carries out a command line, and returns the exit status.
@@ -110,8 +129,10 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
     let open = |path: &Path| Root::open(path).map_err(|error| Failure::Usage(error.to_string()));
     let root = open(&line.global.root)?;
     let below = line.global.hooks.as_deref().map(open).transpose()?;
-    let services = services(&root)?;
-    let prober = if service::is_booted(&root)? { Prober::network() } else { Prober::by_hand() };
+    let early = matches!(&line.command, Command::Apply(arguments) if arguments.is_early());
+    let services = services(&root, early)?;
+    let serves = !early && service::is_booted(&root)?;
+    let prober = if serves { Prober::network() } else { Prober::by_hand() };
     let world = World {
         root: &root,
         below: below.as_ref(),
@@ -128,14 +149,18 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Explain(arguments) => explain::run(world, arguments),
         Command::Probe(arguments) => probe::run(world, arguments),
         Command::Rollback(arguments) => rollback::run(world, arguments),
+        Command::Release(arguments) => release::run(world, arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
+        Command::Watch(arguments) => watch::run(world, arguments),
+        Command::Generator(arguments) => generator::run(world, arguments),
         Command::Completions(arguments) => docs::completions(arguments),
         Command::Manual(arguments) => docs::manual(arguments),
     }
 }
 
-fn services(root: &Root) -> Result<Box<dyn Services>, PathError> {
-    Ok(if service::is_booted(root)? { Box::new(Systemd::system_bus()) } else { Box::new(Offline) })
+/// Before the basic system is up there is no bus, and no service that could be told of anything.
+fn services(root: &Root, early: bool) -> Result<Box<dyn Services>, PathError> {
+    Ok(if !early && service::is_booted(root)? { Box::new(Systemd::system_bus()) } else { Box::new(Offline) })
 }
 
 /// An exit status; see [`EXIT_STATUS`].

@@ -35,7 +35,11 @@ pub struct Selection {
 impl Selection {
     /// What is asked for, as a plan understands it.
     pub fn request(&self) -> Request {
-        Request { only: self.only.iter().cloned().collect(), adopt: self.adopt.iter().cloned().collect() }
+        Request {
+            only: self.only.iter().cloned().collect(),
+            adopt: self.adopt.iter().cloned().collect(),
+            ..Request::default()
+        }
     }
 }
 

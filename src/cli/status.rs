@@ -29,6 +29,7 @@ pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
                 "idle": seen.facts.idle,
                 "failures": seen.ledger.failure,
                 "gates": seen.ledger.gate,
+                "waivers": seen.ledger.waiver,
                 "faults": seen.faults,
                 "notes": seen.notes,
             }),
@@ -73,6 +74,11 @@ fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {
         if let Some(failure) = seen.ledger.failure.get(&hook.hook) {
             let (last, count) = (text::time(failure.last), failure.attempts);
             writeln!(out, "          failed {count} in a row, last on {last}: {}", failure.error)?;
+            writeln!(
+                out,
+                "          tried again by `reseed apply`, at the next boot, by itself from {}",
+                text::time(failure.again_at())
+            )?;
         }
     }
     for (hook, why) in &seen.facts.idle {
@@ -87,7 +93,19 @@ fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {
             text::time(gate.since),
             gate.reason
         )?;
-        writeln!(out, "          it is let go by the first `reseed apply` that makes it fresh")?;
+        writeln!(
+            out,
+            "          it is let go by the first `reseed apply` that makes it fresh; \
+             to let it go as it is: reseed release {unit} --anyway"
+        )?;
+    }
+    for (unit, waiver) in &seen.ledger.waiver {
+        let since = text::time(waiver.since);
+        writeln!(
+            out,
+            "{:<9} {unit} since {since}, although it is stale, because it was asked for",
+            "LET GO"
+        )?;
     }
     for fault in &seen.faults {
         writeln!(out, "{:<9} {fault}", "FAULT")?;

@@ -101,7 +101,7 @@ pub fn report(out: &mut impl Write, report: &Report) -> io::Result<()> {
     }
     if let Some(why) = &report.plan.put_off {
         writeln!(out, "Nothing is made: {why}")?;
-    } else if report.outcomes.is_empty() && report.gated.is_empty() && report.released.is_empty() {
+    } else if report.has_nothing() {
         writeln!(out, "Nothing to do.")?;
     }
     for (hook, outcome) in &report.outcomes {
@@ -120,6 +120,7 @@ pub fn report(out: &mut impl Write, report: &Report) -> io::Result<()> {
             }
         }
     }
+    deferred(out, &report.plan)?;
     let by_reload = |unit: &str| !report.restarted_after_reload.iter().any(|restarted| restarted == unit);
     for (unit, verb) in report.told.iter().filter(|(unit, _)| by_reload(unit)) {
         let done = match verb {
@@ -143,6 +144,16 @@ pub fn report(out: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(out, "{unit}: let go")?;
     }
     left_alone(out, &report.plan)
+}
+
+/// What is stale and left for a later run.
+fn deferred(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
+    for hook in plan.hooks.iter() {
+        if let Some(why) = &hook.deferred {
+            writeln!(out, "{}: left for later: {why}", hook.hook)?;
+        }
+    }
+    Ok(())
 }
 
 /// What is stale and stays so until the administrator says otherwise.

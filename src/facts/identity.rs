@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Sources;
 use crate::identity::sources::{self, InterfaceAddress};
 use crate::identity::{Finding, HostName, Identity};
-use crate::system::process;
+use crate::service::{Errand, Services};
 use crate::system::root::{PathError, Root};
 
 const HOSTNAME: &str = "/etc/hostname";
@@ -78,13 +78,17 @@ fn domain(sources: &Sources<'_>, name: &HostName, source: &str) -> Result<Findin
     if !sources.settings.identity.domain_from_dns || !root.is_live() {
         return Ok(Finding::unknown("neither the name, /etc/hosts nor /etc/resolv.conf has one"));
     }
-    Ok(from_resolver(name))
+    if !sources.asks_network {
+        return Ok(Finding::unknown("DNS is not asked before the network is up"));
+    }
+    Ok(from_resolver(sources.services, name))
 }
 
-/// Asks through the system's own resolver, so that every name service it is set up for answers.
-fn from_resolver(name: &HostName) -> Finding<String> {
+/// Asks through the system's own resolver, so that every name service it is set up for answers; as
+/// an errand, because we have no way to the network.
+fn from_resolver(services: &dyn Services, name: &HostName) -> Finding<String> {
     let question = ["/usr/bin/getent", "hosts", name.label()].map(str::to_owned);
-    match process::run(&question, RESOLVER) {
+    match services.run(&Errand { command: &question, writes: &[], network: true, limit: RESOLVER }) {
         Ok(answer) => match sources::domain_in_hosts(&answer, name.label()) {
             Some(domain) => Finding::known(domain, "DNS"),
             None => Finding::unknown("the resolver knows no domain for this name"),
@@ -99,6 +103,9 @@ fn addresses(sources: &Sources<'_>, wanted: bool) -> Finding<BTreeSet<IpAddr>> {
     }
     if !wanted {
         return Finding::unknown("no hook asks for them");
+    }
+    if !sources.asks_network {
+        return Finding::unknown("the interfaces are not asked before the network is up");
     }
     let passing = passing(sources.root);
     let networks = match sysinfo::Networks::new_with_refreshed_list() {

@@ -159,6 +159,10 @@ struct CheckText {
     #[serde(default)]
     family: Vec<String>,
     command: Spanned<Vec<String>>,
+    #[serde(default)]
+    writes: Vec<Spanned<String>>,
+    #[serde(default)]
+    network: bool,
 }
 
 #[derive(Deserialize)]
@@ -301,7 +305,9 @@ impl Checker<'_> {
     fn command(&self, text: CheckText) -> Result<Check, Fault> {
         match text.command.as_ref().first() {
             Some(program) if is_path(program) => {
-                Ok(Check { family: text.family, command: text.command.into_inner() })
+                let writes = self.paths(text.writes)?;
+                let command = text.command.into_inner();
+                Ok(Check { family: text.family, command, writes, network: text.network })
             }
             _ => Err(self.at(&text.command, "the command begins with the absolute path of a program")),
         }

@@ -234,12 +234,16 @@ pub struct Unit {
 }
 
 /// A program's own check of its configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Check {
     /// Families that have it.
     pub family: Vec<String>,
     /// Program and arguments, never through a shell.
     pub command: Vec<String>,
+    /// Paths that it has to write to; everything else is read-only for it.
+    pub writes: Vec<PathBuf>,
+    /// Whether it needs the network.
+    pub network: bool,
 }
 
 /// A port of the hook's units, and what is spoken there.

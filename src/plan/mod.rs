@@ -3,6 +3,8 @@
 //! Pure. The same plan is printed by `reseed plan`, carried out by `reseed apply`, and compared in
 //! tests; nothing is decided anywhere else.
 
+mod deferral;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,13 +13,15 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::artifact::{self, Bundle, Found, Verdict};
-use crate::hook::{HookName, Policy, Verb};
+use crate::hook::{Check, HookName, Policy, Verb};
 use crate::identity::{Drift, Facet, HostName, Identity, Improper};
 use crate::ledger::{Entry, Ledger};
 use crate::pki::container::Part;
 use crate::pki::serial::Serial;
 use crate::probe::protocol::Ports;
 use crate::seed::Subject;
+
+pub use deferral::Deferral;
 
 /// Everything that a plan needs to know of the world.
 #[derive(Debug, Clone)]
@@ -30,8 +34,14 @@ pub struct Facts {
     pub identity: Identity,
     /// The site's subject fields.
     pub subject: Subject,
+    /// The domain comes from the resolver where no file gives one.
+    pub domain_from_dns: bool,
+    /// The kernel's random id of this boot; nothing for a root that does not run.
+    pub boot: Option<String>,
     /// Days before its end at which a certificate of ours is made anew.
     pub renew_before_days: u32,
+    /// Number of boots in which a hook may fail before its units are disabled.
+    pub disable_after_boots: u32,
     /// The hooks that apply.
     pub hooks: BTreeMap<HookName, HookFacts>,
     /// The hooks that do not, and why.
@@ -54,7 +64,7 @@ pub struct HookFacts {
     /// The units that read them, by pattern.
     pub units: BTreeMap<String, Verb>,
     /// The program's own checks of its configuration.
-    pub checks: Vec<Vec<String>>,
+    pub checks: Vec<Check>,
     /// Ports of its units of which the number does not say what is spoken there.
     pub probes: Ports,
     /// What could not be understood in the program's configuration.
@@ -68,6 +78,29 @@ pub struct Request {
     pub only: BTreeSet<HookName>,
     /// Files to be replaced although they are not ours, or are fresh.
     pub adopt: BTreeSet<PathBuf>,
+    /// Nobody waits for the outcome: what failed is tried again with growing pauses.
+    pub unattended: bool,
+    /// The part of the boot in which the run takes place; nothing for all of it at once.
+    pub stage: Option<Stage>,
+}
+
+/// A part of the boot, by what can be known and who can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Before any service: files only, no service manager to be asked, no network.
+    Early,
+    /// The name is final, the services are not started yet; no network.
+    Boot,
+    /// The network is up.
+    Network,
+}
+
+impl Stage {
+    /// Says whether sources that need the network are asked.
+    pub fn asks_network(stage: Option<Self>) -> bool {
+        !matches!(stage, Some(Self::Early | Self::Boot))
+    }
 }
 
 /// What a run would do.
@@ -120,9 +153,11 @@ pub struct HookPlan {
     /// The units to be told: its own, and those of hooks that borrow what is made here.
     pub tell: BTreeMap<String, Verb>,
     /// Checks to be passed before anybody is told.
-    pub checks: Vec<Vec<String>>,
+    pub checks: Vec<Check>,
     /// What could not be understood in the program's configuration.
     pub problems: Vec<String>,
+    /// Why this run leaves it stale, where it does.
+    pub deferred: Option<Deferral>,
 }
 
 /// What becomes of one bundle.
@@ -200,7 +235,8 @@ impl fmt::Display for Reason {
 impl Plan {
     /// The hooks for which something is to be made, in their order; none while the run is put off.
     pub fn steps(&self) -> Vec<&HookPlan> {
-        let wanted = |hook: &&HookPlan| self.put_off.is_none() && hook.makes_something();
+        let wanted =
+            |hook: &&HookPlan| self.put_off.is_none() && hook.deferred.is_none() && hook.makes_something();
         self.hooks.iter().filter(wanted).collect()
     }
 
@@ -245,6 +281,9 @@ pub fn plan(facts: &Facts, ledger: &Ledger, request: &Request) -> Plan {
         .map(|(name, hook)| decision.hook(name, hook))
         .collect();
     tell_borrowers(&mut hooks, facts);
+    for hook in &mut hooks {
+        hook.deferred = decision.deferral(hook);
+    }
     Plan {
         identity: facts.identity.clone(),
         name: proper.clone().ok(),
@@ -302,6 +341,7 @@ impl Decision<'_> {
             hook: name.clone(),
             policy: hook.policy,
             tasks: hook.bundles.iter().map(|bundle| self.task(hook, entry, bundle)).collect(),
+            deferred: None,
             borrowed: hook.borrowed.clone(),
             units: hook.units.clone(),
             tell: hook.units.clone(),

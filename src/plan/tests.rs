@@ -114,6 +114,9 @@ fn facts(fqdn: &str, hooks: Vec<(&str, HookFacts)>) -> Facts {
         built: day(-10),
         identity: identity(fqdn),
         subject: Subject::default(),
+        domain_from_dns: false,
+        boot: Some("this".into()),
+        disable_after_boots: 3,
         renew_before_days: 30,
         hooks: hooks.into_iter().map(|(hook, facts)| (name(hook), facts)).collect(),
         idle: BTreeMap::new(),
@@ -323,7 +326,8 @@ fn borrowers_are_told_and_asked() {
     owner.units = BTreeMap::from([("own.service".into(), Verb::Restart)]);
     let mut borrower = hook(Vec::new());
     borrower.borrowed = BTreeMap::from([("/etc/x.certificate".into(), name("x"))]);
-    borrower.checks = vec![vec!["/usr/sbin/apache2ctl".into(), "configtest".into()]];
+    let command = vec!["/usr/sbin/apache2ctl".into(), "configtest".into()];
+    borrower.checks = vec![Check { family: Vec::new(), command, writes: Vec::new(), network: false }];
     let plan = plan(
         &facts("mail.example.com", vec![("a", borrower), ("x", owner)]),
         &Ledger::default(),

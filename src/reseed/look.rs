@@ -5,7 +5,7 @@ use crate::facts::{self, Sources};
 use crate::fault::Fault;
 use crate::hook::Catalogue;
 use crate::ledger::Ledger;
-use crate::plan::{self, Facts, Plan, Request};
+use crate::plan::{self, Facts, Plan, Request, Stage};
 use crate::store::{self, StoreError};
 use crate::system::root::Root;
 use crate::transaction;
@@ -70,6 +70,8 @@ pub(super) fn outlook(
         seed: &seed,
         now: seconds(world.now),
         every_facet,
+        asks_network: Stage::asks_network(request.stage),
+        services: world.services,
     };
     let facts = facts::gather(&sources)?;
     let request = resolved(root, request, &hooks, &facts)?;
@@ -104,5 +106,6 @@ fn resolved(
         }
     }
     let reals = request.adopt.iter().filter_map(|path| root.resolve(path).ok());
-    Ok(Request { only: request.only.clone(), adopt: request.adopt.iter().cloned().chain(reals).collect() })
+    let adopt = request.adopt.iter().cloned().chain(reals).collect();
+    Ok(Request { adopt, ..request.clone() })
 }

@@ -1,24 +1,29 @@
 //! The story of a run: lock, recover, gather, plan, apply, record.
 //!
 //! `look` is the part before anything is changed, `tell` decides together with the services, `proof`
-//! with what they really serve, `served` says what that should be, `gating` holds back what stays stale, `rollback` is the story backwards, `rehome` the one that
-//! begins with a new name, `report` is what is told of it.
+//! with what they really serve, `served` says what that should be, `gating` holds back what stays
+//! stale, `release` lets go by hand, `rollback` is the story backwards, `rehome` the one that begins
+//! with a new name, `settle` the one that waits until the identity has come to rest, `report` is what
+//! is told of it.
 
 mod gating;
 mod look;
 mod proof;
 mod rehome;
+mod release;
 mod report;
 mod rollback;
 mod served;
 #[cfg(test)]
 mod servers;
+mod settle;
 mod tell;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use tracing::warn;
@@ -32,14 +37,17 @@ use crate::plan::Request;
 use crate::probe::Prober;
 use crate::service::Services;
 use crate::store::{self, StoreError};
+use crate::system::clock;
 use crate::system::root::{Lock, PathError, Root};
 use crate::transaction;
 
 pub use look::{Outlook, look};
 pub use rehome::{Place, rehome};
+pub use release::{Release, release};
 pub use report::{Outcome, Probed, Report};
 pub use rollback::roll_back;
 pub use served::Served;
+pub use settle::settle;
 
 /// What a command works on and with.
 #[derive(Clone, Copy)]
@@ -74,6 +82,9 @@ pub enum ReseedError {
     /// Exit status 1.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Exit status 1.
+    #[error("{0}")]
+    Service(String),
 }
 
 impl From<StoreError> for ReseedError {
@@ -91,9 +102,29 @@ impl From<StoreError> for ReseedError {
 /// [`ReseedError`] when the run could not be begun, or what it did not be recorded; a hook that
 /// fails is in the report.
 pub fn apply(world: World<'_>, request: &Request) -> Result<Report, ReseedError> {
-    let lock = store::lock(world.root)?.ok_or(ReseedError::Busy)?;
+    let lock = lock(world.root, request)?;
     run(world, &lock, request)
 }
+
+/// Whoever waits for an answer is told at once that another run is under way; a run that a trigger
+/// asked for waits for it, because the other may have looked before the trigger came.
+fn lock(root: &Root, request: &Request) -> Result<Lock, ReseedError> {
+    let mut tries = if request.unattended { TRIES } else { 1 };
+    loop {
+        if let Some(lock) = store::lock(root)? {
+            return Ok(lock);
+        }
+        tries -= 1;
+        if tries == 0 {
+            return Err(ReseedError::Busy);
+        }
+        clock::pause(BETWEEN_TRIES);
+    }
+}
+
+/// A minute and a half together: as long as a database takes to restart.
+const TRIES: u32 = 450;
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 // ---- the parts of the story, in their order ------------------------------------------------------
 
@@ -111,7 +142,30 @@ fn run(world: World<'_>, lock: &Lock, request: &Request) -> Result<Report, Resee
     if ledger != seen.ledger {
         store::save_ledger(world.root, lock, &ledger)?;
     }
+    retry_later(world, request, &mut report);
     Ok(report)
+}
+
+/// What a run that nobody waits for leaves undone is tried again while the machine runs. The mark
+/// saves the runs that have nothing to do from asking whether the timer runs.
+fn retry_later(world: World<'_>, request: &Request, report: &mut Report) {
+    let wanted = request.unattended && report.leaves_something();
+    if !world.root.is_live() || !world.services.answers() {
+        return;
+    }
+    let done = store::is_retrying(world.root).and_then(|retrying| {
+        if wanted == retrying {
+            return Ok(());
+        }
+        if let Err(error) = world.services.retry(wanted) {
+            warn!(%error, "what is left undone is not tried again before the next boot");
+            return Ok(());
+        }
+        store::mark_retrying(world.root, wanted)
+    });
+    if let Err(error) = done {
+        report.failures.push(error.to_string());
+    }
 }
 
 /// What became of interrupted earlier runs.
@@ -176,7 +230,7 @@ fn make(
     // The serials are set aside before the first of them can be seen by anybody.
     store::save_ledger(world.root, lock, ledger)?;
     let backdate_hours = seen.settings.certificates.backdate_hours.count();
-    let run = Run { root: world.root, facts: &seen.facts, id: &id, backdate_hours };
+    let run = Run { root: world.root, services: world.services, facts: &seen.facts, id: &id, backdate_hours };
     let served = Served { root: world.root, facts: &seen.facts, names: &seen.ledger.names };
     let proof = proof::Proof::begin(world, served, &steps);
     let mut applied = Vec::new();

@@ -44,6 +44,9 @@ pub struct Report {
     pub recovered: usize,
     /// Hook files that are not in force.
     pub faults: Vec<Fault>,
+    /// The kernel's random id of this boot.
+    #[serde(skip)]
+    boot: Option<String>,
 }
 
 /// What one place serves after its unit was told.
@@ -73,6 +76,12 @@ impl Report {
         !self.failures.is_empty()
             || self.outcomes.values().any(|outcome| matches!(outcome, Outcome::Failed(_)))
     }
+
+    /// Says whether there was nothing to be done, and nothing is left to be.
+    pub fn has_nothing(&self) -> bool {
+        let settled = self.plan.hooks.iter().all(|hook| hook.deferred.is_none());
+        self.outcomes.is_empty() && self.gated.is_empty() && self.released.is_empty() && settled
+    }
 }
 
 impl Report {
@@ -89,13 +98,14 @@ impl Report {
             failures: Vec::new(),
             recovered: recovered.count,
             faults: seen.faults.clone(),
+            boot: seen.facts.boot.clone(),
         }
     }
 
     /// Records that a step failed, and why.
     pub(super) fn fail(&mut self, ledger: &mut Ledger, step: &HookPlan, now: OffsetDateTime, reason: String) {
-        error!(hook = %step.hook, reason, "not made; the old files stand");
-        ledger.record_failure(step.hook.clone(), seconds(now), reason.clone());
+        error!(hook = %step.hook, reason, "{}: not made, the old files stand: {reason}", step.hook);
+        ledger.record_failure(step.hook.clone(), seconds(now), self.boot.as_deref(), reason.clone());
         self.outcomes.insert(step.hook.clone(), Outcome::Failed(reason));
     }
 
@@ -110,7 +120,18 @@ impl Report {
             let stale = planned.serves_stale(hook);
             self.plan.put_off.as_ref().filter(|_| stale).map(ToString::to_string)
         };
-        failed(&hook.hook).or_else(lent).or_else(put_off)
+        let deferred = |name: &HookName| {
+            let planned = planned.hooks.iter().find(|planned| planned.hook == *name)?;
+            planned.deferred.as_ref().map(ToString::to_string)
+        };
+        let lent_later = || hook.borrowed.values().find_map(deferred);
+        let own_later = || hook.deferred.as_ref().map(ToString::to_string);
+        failed(&hook.hook).or_else(lent).or_else(put_off).or_else(own_later).or_else(lent_later)
+    }
+
+    /// Says whether something is left that a later run could do, though nothing is changed.
+    pub(super) fn leaves_something(&self) -> bool {
+        self.has_failed() || self.plan.hooks.iter().any(|hook| hook.deferred.is_some())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::pki::container;
 use crate::probe::protocol::Protocol;
 use crate::probe::tests::{certificate, shown};
 use crate::probe::{Answer, Effort, Endpoint, KeyKind};
-use crate::service::{Offline, ServiceError, Told};
+use crate::service::{Errand, Offline, ServiceError, Told};
 
 const CERTIFICATE: &str = "/etc/pair/x.crt";
 
@@ -89,7 +89,23 @@ impl Services for Stage {
         Ok(Vec::new())
     }
 
-    fn release(&self, _: &[Former]) -> Result<(), ServiceError> {
+    fn triggers(&self, _: &str) -> Result<Vec<String>, ServiceError> {
+        Ok(Vec::new())
+    }
+
+    fn reload(&self) -> Result<(), ServiceError> {
+        Ok(())
+    }
+
+    fn release(&self, _: &str, _: &[Former]) -> Result<(), ServiceError> {
+        Ok(())
+    }
+
+    fn run(&self, errand: &Errand<'_>) -> Result<String, ServiceError> {
+        Offline.run(errand)
+    }
+
+    fn retry(&self, _: bool) -> Result<(), ServiceError> {
         Ok(())
     }
 }

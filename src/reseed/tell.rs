@@ -72,7 +72,7 @@ fn stand(
     ledger.record(step.hook.clone(), applied.entry.clone());
     store::save_ledger(world.root, lock, ledger)?;
     committed.finish()?;
-    info!(hook = %step.hook, files = applied.entry.file.len(), "made again");
+    info!(hook = %step.hook, files = applied.entry.file.len(), "{}: made again", step.hook);
     report.outcomes.insert(step.hook.clone(), Outcome::Made(applied.entry));
     Ok(Ok(()))
 }
@@ -121,7 +121,7 @@ fn revive(
     });
     for (unit, _) in dead {
         let former = Former { unit: unit.clone(), active: true, change: GateChange::Stopped };
-        if let Err(error) = world.services.release(&[former]) {
+        if let Err(error) = world.services.release(unit, &[former]) {
             error!(unit, %error, "does not run with its old files either");
             report.failures.push(format!("{unit} does not run with its old files either: {error}"));
         }

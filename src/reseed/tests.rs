@@ -10,7 +10,8 @@ use crate::hook::{Policy, Verb};
 use crate::ledger::{Former, GateChange};
 use crate::pki::container;
 use crate::pki::inspect::Certificate;
-use crate::service::{Offline, ServiceError, Told};
+use crate::plan::{Deferral, Stage};
+use crate::service::{Errand, Offline, ServiceError, Told};
 
 pub(super) const PAIR: &str = "version = 1\ndescription = \"a pair\"\n[applies]\nfiles = [\"/etc/pair\"]\n\
     [[certificate]]\n\
@@ -171,13 +172,32 @@ impl Services for Fake {
         Ok(told.collect())
     }
 
-    fn gate(&self, unit: &str, policy: Policy) -> Result<Vec<Former>, ServiceError> {
-        self.asked.borrow_mut().push(format!("{policy} {unit}"));
-        Ok(vec![Former { unit: unit.to_owned(), active: true, change: GateChange::Disabled }])
+    fn triggers(&self, unit: &str) -> Result<Vec<String>, ServiceError> {
+        Ok(vec![unit.replace(".service", ".socket")])
     }
 
-    fn release(&self, former: &[Former]) -> Result<(), ServiceError> {
-        self.asked.borrow_mut().extend(former.iter().map(|former| format!("release {}", former.unit)));
+    fn reload(&self) -> Result<(), ServiceError> {
+        Ok(())
+    }
+
+    fn gate(&self, unit: &str, policy: Policy) -> Result<Vec<Former>, ServiceError> {
+        self.asked.borrow_mut().push(format!("{policy} {unit}"));
+        let change = if policy == Policy::Hold { GateChange::Held } else { GateChange::Disabled };
+        let socket = unit.replace(".service", ".socket");
+        Ok([socket, unit.to_owned()].map(|unit| Former { unit, active: true, change }).into())
+    }
+
+    fn release(&self, unit: &str, _: &[Former]) -> Result<(), ServiceError> {
+        self.asked.borrow_mut().push(format!("release {unit}"));
+        Ok(())
+    }
+
+    fn run(&self, errand: &Errand<'_>) -> Result<String, ServiceError> {
+        Offline.run(errand)
+    }
+
+    fn retry(&self, wanted: bool) -> Result<(), ServiceError> {
+        self.asked.borrow_mut().push(format!("retry {wanted}"));
         Ok(())
     }
 }
@@ -198,7 +218,7 @@ fn who_refuses_the_new_files_gets_the_old_ones_back_and_the_others_go_on() {
     assert_eq!(root.read(Path::new("/etc/combined/x.pem")).unwrap(), before);
     let asked = fake.asked();
     assert_eq!(asked[2], "restart combined.service", "brought back with the old files: {asked:?}");
-    assert_eq!(asked[3], "disable combined.service", "and held back, because it is stale: {asked:?}");
+    assert_eq!(asked[3], "hold combined.service", "and held back, because it is stale: {asked:?}");
     let ledger = store::ledger(&root).unwrap();
     assert_eq!(ledger.failure.len(), 1);
     assert_eq!(ledger.gate.len(), 1);
@@ -219,7 +239,7 @@ fn a_name_that_is_not_proper_holds_back_and_a_proper_one_lets_go() {
     let report = apply(world(&root, &fake), &Request::default()).unwrap();
     assert!(!report.has_failed() && report.outcomes.is_empty());
     assert_eq!(both(&root), [None, None], "nothing is made for localhost");
-    assert_eq!(fake.asked(), ["disable combined.service", "disable pair.service"]);
+    assert_eq!(fake.asked(), ["hold combined.service", "hold pair.service"]);
     root.cut_power_after(usize::MAX);
     apply(world(&root, &fake), &Request::default()).unwrap();
     assert_eq!((root.changes(), fake.asked().len()), (0, 0), "a second run has nothing left to do");
@@ -275,6 +295,108 @@ fn hold_leaves_a_mark_that_the_unit_waits_for() {
     apply(world(&root, &fake), &Request::default()).unwrap();
     assert!(root.names(Path::new("/run/systemd/system")).unwrap().is_empty());
     assert!(root.names(Path::new("/run/reseed/hold")).unwrap().is_empty());
+}
+
+/// Before any service: nobody is asked, and what is left there is what the later part of the boot finds.
+#[test]
+fn early_boot_marks_and_the_later_part_takes_over() {
+    let (dir, root) = machine("localhost");
+    let root = root.pretend_live();
+    let early = Request { stage: Some(Stage::Early), unattended: true, ..Request::default() };
+    let boot = Request { stage: Some(Stage::Boot), unattended: true, ..Request::default() };
+    let generated = "run/systemd/generator/pair.service.d/50-reseed.conf";
+    std::fs::create_dir_all(dir.path().join(generated).parent().unwrap()).unwrap();
+    std::fs::write(dir.path().join(generated), "").unwrap();
+    let report = apply(world(&root, &Offline), &early).unwrap();
+    assert_eq!(report.gated.keys().collect::<Vec<_>>(), ["pair.service"], "the one that there is");
+    for unit in ["pair.service", "combined.service"] {
+        assert!(root.read(&crate::gate::mark_path(unit)).is_ok(), "{unit} is marked all the same");
+    }
+    assert!(root.names(Path::new("/run/systemd/system")).unwrap_or_default().is_empty(), "no drop-in");
+    // Now there is somebody to be asked, and the services are not started yet.
+    let fake = Fake::default();
+    apply(world(&root, &fake), &boot).unwrap();
+    assert_eq!(fake.asked(), ["hold combined.service"], "pair.service waits by the generator's condition");
+    rename(&dir, "mail.example.com");
+    apply(world(&root, &fake), &boot).unwrap();
+    let told = ["restart combined.service", "reload pair.service"];
+    assert_eq!(fake.asked(), [&told[..], &["release combined.service", "release pair.service"]].concat());
+    assert!(root.names(Path::new("/run/reseed/hold")).unwrap().is_empty());
+}
+
+#[test]
+fn a_check_is_not_asked_before_the_system_is_up() {
+    let (dir, root) = machine("mail.example.com");
+    let root = root.pretend_live();
+    let hook = format!("{PAIR}[[check]]\ncommand = [\"/bin/true\"]\n");
+    std::fs::write(dir.path().join("etc/reseed/hooks.d/pair.toml"), hook).unwrap();
+    let early = Request { stage: Some(Stage::Early), unattended: true, ..Request::default() };
+    let report = apply(world(&root, &Offline), &early).unwrap();
+    assert_eq!(both(&root), [None, Some("mail.example.com".into())]);
+    let pair = report.plan.hooks.iter().find(|hook| hook.hook.as_str() == "pair").unwrap();
+    assert!(matches!(pair.deferred, Some(Deferral::Later { .. })), "{pair:?}");
+    assert!(root.read(Path::new("/run/reseed/hold/pair.service")).is_ok(), "and nothing stale starts");
+    let boot = Request { stage: Some(Stage::Boot), ..early };
+    apply(world(&root, &Fake::default()), &boot).unwrap();
+    assert_eq!(both(&root)[0], Some("mail.example.com".into()));
+}
+
+#[test]
+fn what_fails_is_held_then_disabled_and_tried_with_pauses() {
+    let (dir, root) = machine("old.example.com");
+    let root = root.pretend_live();
+    apply(world(&root, &Fake::default()), &Request::default()).unwrap();
+    rename(&dir, "new.example.com");
+    let boot_id = |id: &str| {
+        let path = dir.path().join("proc/sys/kernel/random/boot_id");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, id).unwrap();
+    };
+    let boot = Request { stage: Some(Stage::Boot), unattended: true, ..Request::default() };
+    for (id, expected) in [
+        ("a", &["reload pair.service", "hold pair.service", "retry true"][..]),
+        ("b", &["reload pair.service"]),
+        ("c", &["reload pair.service", "disable pair.service"]),
+        ("d", &[]),
+    ] {
+        boot_id(id);
+        let fake = Fake::refusing(&["pair.service", "combined.service"]);
+        let report = apply(world(&root, &fake), &boot).unwrap();
+        let asked: Vec<String> = fake.asked().into_iter().filter(|one| !one.contains("combined")).collect();
+        let asked: Vec<&str> =
+            asked.iter().map(String::as_str).filter(|one| *one != "restart pair.service").collect();
+        assert_eq!(asked, expected, "boot {id}");
+        // Within the same boot nothing is tried again so soon.
+        let again = Fake::default();
+        apply(world(&root, &again), &boot).unwrap();
+        assert_eq!(again.asked(), Vec::<String>::new(), "boot {id}: {report:?}");
+    }
+    // By hand it is tried at once, succeeds, and everything is as it was.
+    let fake = Fake::default();
+    let report = apply(world(&root, &fake), &Request::default()).unwrap();
+    assert_eq!(report.released, ["combined.service", "pair.service"]);
+    assert!(fake.asked().contains(&"retry false".to_owned()));
+    assert!(!store::is_retrying(&root).unwrap());
+}
+
+#[test]
+fn who_is_let_go_anyway_is_not_held_again_until_it_was_fresh() {
+    let (dir, root) = machine("localhost");
+    let root = root.pretend_live();
+    let fake = Fake::default();
+    apply(world(&root, &fake), &Request::default()).unwrap();
+    fake.asked();
+    let refused = release(world(&root, &fake), "pair", false).unwrap();
+    assert!(matches!(&refused, Release::Stale { reason, .. } if reason.contains("localhost")), "{refused:?}");
+    assert_eq!(release(world(&root, &fake), "other", true).unwrap(), Release::NotHeld);
+    assert_eq!(fake.asked(), Vec::<String>::new());
+    assert_eq!(release(world(&root, &fake), "pair", true).unwrap(), Release::Released { stale: true });
+    assert_eq!(fake.asked(), ["release pair.service"]);
+    apply(world(&root, &fake), &Request::default()).unwrap();
+    assert_eq!(fake.asked(), Vec::<String>::new(), "not held again");
+    rename(&dir, "mail.example.com");
+    apply(world(&root, &fake), &Request::default()).unwrap();
+    assert!(store::ledger(&root).unwrap().waiver.is_empty(), "it was fresh");
 }
 
 #[test]
