@@ -73,7 +73,7 @@ fn stand(
     store::save_ledger(world.root, lock, ledger)?;
     committed.finish()?;
     info!(hook = %step.hook, files = applied.entry.file.len(), "{}: made again", step.hook);
-    report.outcomes.insert(step.hook.clone(), Outcome::Made(applied.entry));
+    report.outcomes.insert(step.hook.clone(), Outcome::Made(Box::new(applied.entry)));
     Ok(Ok(()))
 }
 
