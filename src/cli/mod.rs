@@ -136,7 +136,7 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
     let below = line.global.hooks.as_deref().map(open).transpose()?;
     let early = matches!(&line.command, Command::Apply(arguments) if arguments.is_early());
     let services = services(&root, early)?;
-    let prober = match (service::is_booted(&root)?, &line.command) {
+    let prober = match (!early && service::is_booted(&root)?, &line.command) {
         (false, _) => Prober::by_hand(),
         // Whoever only looks holds no key, and may be anybody.
         (true, Command::Probe(_)) => Prober::network(),
