@@ -55,7 +55,7 @@ pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
             writeln!(out, "not proper: {why}")?;
         }
         for hook in &seen.plan.hooks {
-            for task in hook.tasks.iter().filter(|task| task.action == Action::Make) {
+            for task in hook.tasks.iter().filter(|task| matches!(task.action, Action::Make | Action::Wait)) {
                 let reasons = task.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 writeln!(out, "stale: {}: {}: {reasons}", hook.hook, text::files(task))?;
             }

@@ -36,7 +36,7 @@ use crate::store;
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// Hooks, or places as HOST[:PORT][/PROTOCOL]
+    /// Hooks, or places as HOST, HOST:PORT or HOST:PORT/PROTOCOL
     #[arg(value_name = "HOOK|PLACE")]
     what: Vec<String>,
     /// Ask for this name, and compare with it, instead of the machine's or the place's own

@@ -7,8 +7,8 @@
 //! more than a third of the workers are old, a round misses them in one of 25 cases, for a half in
 //! one of 256.
 
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::protocol::Protocol;
 use super::{Answer, Effort, Endpoint, KeyKind, Limits, ssh, tls};
@@ -18,9 +18,9 @@ use crate::system::clock;
 const ROUND: usize = 8;
 /// Endpoints that are asked at the same time.
 const ENDPOINTS: usize = 4;
-/// A server that serves one client after the other would never come to the next: how long one
-/// connection is held for the others.
-const HOLD: Duration = Duration::from_millis(500);
+/// How long connections of a round are held after the first of them has shaken hands: a server
+/// that serves one client after the other would never come to the next.
+const HOLD: Duration = Duration::from_secs(1);
 /// A server that is just taking its old workers away is through after this.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -74,12 +74,15 @@ fn ask_one(endpoint: &Endpoint, name: Option<&str>, effort: Effort, limits: &Lim
     }
     // Old workers that are on their way out are none that stay: the second look counts.
     clock::pause(PAUSE);
-    round(endpoint, name, &[wanted.clone(), wanted].concat(), limits)
+    let again = round(endpoint, name, &[wanted.clone(), wanted].concat(), limits);
+    let shows = again.iter().any(|answer| matches!(answer, Answer::Shown(_)));
+    // One that has had enough of being asked takes nothing back.
+    if shows { again } else { answers }
 }
 
 /// One connection for each kind, open until the others have shaken hands, too.
 fn round(endpoint: &Endpoint, name: Option<&str>, kinds: &[KeyKind], limits: &Limits) -> Vec<Answer> {
-    let (connected, changed) = (Mutex::new(0), Condvar::new());
+    let (connected, changed, first) = (Mutex::new(0), Condvar::new(), OnceLock::new());
     let arrive = || {
         let mut connected = connected.lock().unwrap_or_else(PoisonError::into_inner);
         *connected += 1;
@@ -88,7 +91,8 @@ fn round(endpoint: &Endpoint, name: Option<&str>, kinds: &[KeyKind], limits: &Li
     };
     let hold = || {
         let some_are_missing = |connected: &mut usize| *connected < kinds.len();
-        drop(changed.wait_timeout_while(arrive(), HOLD, some_are_missing));
+        let left = HOLD.saturating_sub(first.get_or_init(Instant::now).elapsed());
+        drop(changed.wait_timeout_while(arrive(), left, some_are_missing));
     };
     let ask = |kind: KeyKind| {
         let answer = tls::ask(endpoint, name, kind, limits, hold);

@@ -47,11 +47,13 @@ struct Seen {
 }
 
 impl<'a> Proof<'a> {
-    /// Notes what units serve that are about to be told.
-    pub(super) fn begin(world: World<'a>, served: Served<'a>, units: &BTreeMap<String, Verb>) -> Self {
+    /// Notes what the units of some steps serve. Asked before any file is swapped: a worker that is
+    /// started meanwhile reads the new ones.
+    pub(super) fn begin(world: World<'a>, served: Served<'a>, steps: &[&HookPlan]) -> Self {
         let mut before = Vec::new();
-        if world.root.is_live() && !units.is_empty() {
-            match (world.prober.listen)(world.root, &served.units(|_, unit| units.contains_key(unit))) {
+        if world.root.is_live() {
+            let units = served.units(|_, unit| steps.iter().any(|step| step.tell.contains_key(unit)));
+            match (world.prober.listen)(world.root, &units) {
                 Ok(endpoints) => {
                     let name = served.name();
                     let name = name.as_ref().map(crate::identity::HostName::as_str);

@@ -28,17 +28,22 @@ struct Play {
     scene: usize,
     told: Vec<String>,
     asked: usize,
+    /// The unit's job waits for the one in which we run.
+    waits: bool,
     certificate: PathBuf,
     old: Vec<u8>,
     other: Vec<u8>,
 }
 
 impl Play {
+    fn on_disk(&self) -> Vec<u8> {
+        container::read(&std::fs::read(&self.certificate).unwrap()).certificates.remove(0)
+    }
+
     fn answer(&self, word: &str) -> Answer {
-        let on_disk = || container::read(&std::fs::read(&self.certificate).unwrap()).certificates.remove(0);
         let show = |der: &[u8]| Answer::Shown(Box::new(shown(der, KeyKind::Elliptic)));
         match word {
-            "new" => show(&on_disk()),
+            "new" => show(&self.on_disk()),
             "old" => show(&self.old),
             "other" => show(&self.other),
             "none" => Answer::NoTls("it does not offer STARTTLS".into()),
@@ -74,7 +79,7 @@ impl Services for Stage {
                 play.scene += 1;
                 play.told.push(verb.to_string());
             }
-            let one = Told { pattern: unit.clone(), verb: *verb, result: Ok(()), waits: false };
+            let one = Told { pattern: unit.clone(), verb: *verb, result: Ok(()), waits: play.waits };
             told.insert(unit.clone(), one);
         }
         Ok(told)
@@ -113,10 +118,12 @@ impl Stage {
                 let play = listen.0.borrow();
                 Ok(if units.contains_key("pair.service") { play.endpoints() } else { Vec::new() })
             }),
-            ask: Box::new(move |endpoints: &[Endpoint], name, _: Effort| {
+            ask: Box::new(move |endpoints: &[Endpoint], name, effort| {
                 assert_eq!(name, Some("new.example.com"));
                 let mut play = ask.0.borrow_mut();
                 play.asked += 1;
+                let before = effort == Effort::Glance;
+                assert_eq!(before, play.on_disk() == play.old, "a glance before, a long look after the swap");
                 let scene = &play.scenes[play.scene.min(play.scenes.len() - 1)];
                 let at = |port| if port == 143 { scene[0] } else { scene[1] };
                 let words = endpoints.iter().map(|endpoint| at(endpoint.port));
@@ -140,6 +147,7 @@ fn stage(scenes: &[&[&'static str]]) -> (tempfile::TempDir, Root, Stage) {
         scene: 0,
         told: Vec::new(),
         asked: 0,
+        waits: false,
         certificate: dir.path().join(&CERTIFICATE[1..]),
         old,
         other: certificate("shop.example.net", now()),
@@ -282,6 +290,15 @@ fn what_is_served_decides() {
         let restarted: &[&str] = if told.contains(&"restart") { &["pair.service"] } else { &[] };
         assert_eq!(report.restarted_after_reload, restarted, "{name}");
     }
+}
+
+#[test]
+fn whose_job_waits_for_us_is_not_judged() {
+    let (_dir, root, stage) = stage(&[&["old"], &["old"]]);
+    stage.0.borrow_mut().waits = true;
+    let report = run_on(&root, &stage);
+    assert!(!report.has_failed() && report.probed.is_empty(), "{:?}", report.probed);
+    assert_eq!(stage.0.borrow().told, ["reload"]);
 }
 
 #[test]

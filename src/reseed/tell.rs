@@ -7,13 +7,12 @@ use tracing::{error, info};
 use crate::apply::Applied;
 use crate::hook::Verb;
 use crate::ledger::{Former, GateChange, Ledger};
-use crate::plan::{Facts, HookPlan};
+use crate::plan::HookPlan;
 use crate::service::Told;
 use crate::store;
 use crate::system::root::Lock;
 
 use super::proof::Proof;
-use super::served::Served;
 use super::{Outcome, Report, ReseedError, World};
 
 /// Tells every unit once, then decides for each step: the new files where all its units took them
@@ -24,21 +23,18 @@ use super::{Outcome, Report, ReseedError, World};
 pub(super) fn decide(
     world: World<'_>,
     lock: &Lock,
-    facts: &Facts,
+    proof: Proof<'_>,
     applied: Vec<(&HookPlan, Applied<'_>)>,
     ledger: &mut Ledger,
     report: &mut Report,
 ) -> Result<(), ReseedError> {
+    let steps: Vec<&HookPlan> = applied.iter().map(|(step, _)| *step).collect();
     let mut units: BTreeMap<String, Verb> = BTreeMap::new();
-    for (unit, verb) in applied.iter().flat_map(|(step, _)| &step.tell) {
+    for (unit, verb) in steps.iter().flat_map(|step| &step.tell) {
         let told = units.entry(unit.clone()).or_insert(*verb);
         *told = (*told).max(*verb);
     }
-    let names = ledger.names.clone();
-    let served = Served { root: world.root, facts, names: &names };
-    let proof = Proof::begin(world, served, &units);
     let mut told = tell(world, &units);
-    let steps: Vec<&HookPlan> = applied.iter().map(|(step, _)| *step).collect();
     let proven = told.as_mut().map(|told| proof.finish(&steps, told)).unwrap_or_default();
     let mut to_revive = BTreeMap::new();
     for (step, applied) in applied {
@@ -77,7 +73,7 @@ fn stand(
     store::save_ledger(world.root, lock, ledger)?;
     committed.finish()?;
     info!(hook = %step.hook, files = applied.entry.file.len(), "{}: made again", step.hook);
-    report.outcomes.insert(step.hook.clone(), Outcome::Made(applied.entry));
+    report.outcomes.insert(step.hook.clone(), Outcome::Made(Box::new(applied.entry)));
     Ok(Ok(()))
 }
 
