@@ -335,9 +335,9 @@ const EXPOSURE: [(&str, u32); 7] = [
     ("reseed.service", 20),
     ("reseed-check.service", 20),
     ("reseed-hostname.service", 20),
-    ("reseed-network.service", 26),
-    ("reseed-apply.service", 26),
-    ("reseed-watch.service", 26),
+    ("reseed-network.service", 27),
+    ("reseed-apply.service", 27),
+    ("reseed-watch.service", 27),
 ];
 
 #[test]
