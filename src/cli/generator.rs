@@ -13,7 +13,7 @@ use crate::generator::{self, DROP_IN, Machine, NETWORK_STAGE, Output, UnitFile};
 use crate::hook::Hook;
 use crate::identity::sources;
 use crate::probe::Prober;
-use crate::reseed::World;
+use crate::reseed::{self, Quiet, World};
 use crate::service::Offline;
 use crate::store;
 use crate::system::clock;
@@ -97,7 +97,18 @@ fn write(world: World<'_>, to: &Root) -> Result<Vec<String>, PathError> {
         units: files.0.keys().cloned().collect(),
         read: &|unit| files.read(root, unit),
     };
-    for output in generator::generate(&machine) {
+    let quiet = match reseed::quiet(world, &|unit| files.0.contains_key(unit)) {
+        Ok(quiet) => quiet,
+        // The stages say it where it is seen.
+        Err(_) => Quiet::No,
+    };
+    let skipped: &[&str] = match quiet {
+        Quiet::No => &[],
+        Quiet::UntilRenamed => std::slice::from_ref(&generator::STAGES[0]),
+        Quiet::Yes => &generator::STAGES,
+    };
+    let skipped = skipped.iter().map(|stage| generator::skip(stage));
+    for output in generator::generate(&machine).into_iter().chain(skipped) {
         complaints.extend(put(to, &files, &output).err().map(|error| error.to_string()));
     }
     Ok(complaints)

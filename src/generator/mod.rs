@@ -3,7 +3,8 @@
 //!
 //! Hooks and the texts of unit files in, drop-ins out. It is written anew at every boot and at every
 //! `systemctl daemon-reload`, so it depends on nothing that a run changes: what is held back is a mark
-//! in `/run/reseed/hold`, and the condition that looks for it is always there.
+//! in `/run/reseed/hold`, and the condition that looks for it is always there. Only whether the stages
+//! themselves have anything to do is found out each time.
 
 mod unit_file;
 
@@ -20,6 +21,22 @@ pub use unit_file::UnitFile;
 pub const DROP_IN: &str = "50-reseed.conf";
 /// The unit of the network stage, which is pulled in only where something needs it.
 pub const NETWORK_STAGE: &str = "reseed-network.service";
+
+/// The stages that every boot has, in their order.
+pub const STAGES: [&str; 2] = ["reseed-early.service", "reseed.service"];
+
+/// Has a stage passed over in this boot, because it would find nothing to do.
+pub fn skip(stage: &str) -> Output {
+    let text = format!(
+        "# Written by reseed-generator: when this boot began, nothing was stale, nothing new, nothing open.\n\
+         # To have {stage} look all the same, boot with `reseed.look` on the kernel command line.\n\
+         [Unit]\nConditionKernelCommandLine=reseed.look\n"
+    );
+    Output::File(Path::new(&format!("{stage}.d")).join(QUIET_DROP_IN), text)
+}
+
+/// The name of the drop-in by which a stage is passed over.
+const QUIET_DROP_IN: &str = "60-reseed-quiet.conf";
 
 /// What is known of the machine.
 pub struct Machine<'a> {
