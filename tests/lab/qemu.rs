@@ -14,7 +14,8 @@ pub struct Qemu {
 impl Qemu {
     /// Makes one with the program under test.
     pub fn new(name: &'static str) -> Self {
-        checked(script("qemu.sh").args(["make", name, env!("CARGO_BIN_EXE_reseed")]));
+        let owner = std::process::id().to_string();
+        checked(script("qemu.sh").args(["make", name, env!("CARGO_BIN_EXE_reseed"), &owner]));
         Self { name }
     }
 

@@ -10,7 +10,8 @@ check_name "$name"
 address=$(address_of "$name")
 watch_port() {
     local pem
-    while kill -0 $$ 2>/dev/null; do
+    # Until this script is ended, or the machine is.
+    while kill -0 $$ 2>/dev/null && [ -e "/run/netns/$LAB_TAG-$name-x" ]; do
         # Far cheaper than OpenSSL while nothing listens.
         if in_world "$name" timeout 1 bash -c ": </dev/tcp/$address/$1" 2>/dev/null; then
             pem=$(in_world "$name" timeout 5 openssl s_client -connect "$address:$1" \
