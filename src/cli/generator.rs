@@ -90,17 +90,23 @@ fn write(world: World<'_>, to: &Root) -> Result<Vec<String>, PathError> {
     };
     let families = facts::families(root).unwrap_or_default();
     let files = Units::find(root);
+    // What a stage would see; where it cannot be seen, the stages say so where that is read.
+    let seen = reseed::look(world, &reseed::early()).ok();
+    let artifacts = seen.iter().flat_map(|seen| seen.facts.hooks.values()).flat_map(|hook| &hook.bundles);
     let machine = Machine {
+        directories: artifacts
+            .flat_map(|bundle| &bundle.artifacts)
+            .filter_map(|artifact| artifact.real.parent().map(Path::to_owned))
+            .collect(),
         hooks: hooks.iter().filter(|hook| may_apply(root, hook)).collect(),
         families: &families,
         domain_from_dns,
         units: files.0.keys().cloned().collect(),
         read: &|unit| files.read(root, unit),
     };
-    let quiet = match reseed::quiet(world, &|unit| files.0.contains_key(unit)) {
-        Ok(quiet) => quiet,
-        // The stages say it where it is seen.
-        Err(_) => Quiet::No,
+    let quiet = match &seen {
+        Some(seen) => reseed::quiet(root, seen, &|unit| files.0.contains_key(unit))?,
+        None => Quiet::No,
     };
     let skipped: &[&str] = match quiet {
         Quiet::No => &[],

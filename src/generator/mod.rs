@@ -48,6 +48,8 @@ pub struct Machine<'a> {
     pub domain_from_dns: bool,
     /// The names of all unit files; of init scripts, the names of the services made of them.
     pub units: BTreeSet<String>,
+    /// Directories in which the programs' own configuration has files of a hook.
+    pub directories: BTreeSet<PathBuf>,
     /// What one of them says; nothing for a unit that is masked.
     pub read: &'a dyn Fn(&str) -> Option<UnitFile>,
 }
@@ -273,6 +275,7 @@ fn writable(machine: &Machine<'_>) -> Vec<Output> {
         .hooks
         .iter()
         .flat_map(|hook| directories(hook, machine.families))
+        .chain(machine.directories.iter().map(PathBuf::as_path).filter(|directory| is_for_data(directory)))
         .filter(|directory| !["/etc", "/var/lib/reseed"].iter().any(|known| directory.starts_with(known)))
         .collect();
     let lines: String = directories.into_iter().filter_map(writable_line).collect();
@@ -280,13 +283,21 @@ fn writable(machine: &Machine<'_>) -> Vec<Output> {
         return Vec::new();
     }
     let text = format!(
-        "# Written by reseed-generator(8): directories outside /etc in which hooks have their files.\n\
+        "# Written by reseed-generator(8): directories outside /etc in which hooks, or the\n\
+         # configuration of their programs, have their files.\n\
          [Service]\n{lines}"
     );
     WRITERS
         .iter()
         .map(|unit| Output::File(Path::new(&format!("{unit}.d")).join("50-reseed-paths.conf"), text.clone()))
         .collect()
+}
+
+/// A slip in somebody's configuration must not open the whole system to us.
+fn is_for_data(directory: &Path) -> bool {
+    let system =
+        ["/usr", "/boot", "/efi", "/dev", "/proc", "/sys", "/bin", "/sbin", "/lib", "/lib64", "/run"];
+    directory.components().count() > 2 && !system.iter().any(|known| directory.starts_with(known))
 }
 
 fn directories<'a>(hook: &'a Hook, families: &'a Families) -> impl Iterator<Item = &'a Path> {

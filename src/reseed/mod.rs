@@ -43,7 +43,7 @@ use crate::system::root::{Lock, PathError, Root};
 use crate::transaction;
 
 pub use look::{Outlook, look};
-pub use quiet::{Quiet, quiet};
+pub use quiet::{Quiet, early, quiet};
 pub use rehome::{Place, rehome};
 pub use release::{Release, release};
 pub use report::{Outcome, Probed, Report};

@@ -6,7 +6,9 @@ use crate::identity::Kind;
 use crate::plan::{Request, Stage};
 use crate::store;
 
-use super::{Outlook, ReseedError, World, know_machine, look};
+use crate::system::root::{PathError, Root};
+
+use super::{Outlook, know_machine};
 
 /// What this boot has for the stages to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,20 +34,24 @@ const NAMERS: [&str; 8] = [
     "open-vm-tools.service",
 ];
 
-/// Tells whether the stages of this boot would do anything; `units` says which unit files there are.
+/// What the first stage asks for.
+pub fn early() -> Request {
+    Request { stage: Some(Stage::Early), unattended: true, ..Request::default() }
+}
+
+/// Tells whether the stages of this boot would do anything, by what was seen for [`early`]; `units` says
+/// which unit files there are.
 ///
 /// # Errors
-/// [`ReseedError`], for what the stages themselves have to tell.
-pub fn quiet(world: World<'_>, units: &dyn Fn(&str) -> bool) -> Result<Quiet, ReseedError> {
+/// [`PathError`] when the root does not answer.
+pub fn quiet(root: &Root, seen: &Outlook, units: &dyn Fn(&str) -> bool) -> Result<Quiet, PathError> {
     // Where /var is a file system of its own, it is not there yet. At a first boot the machine is just
     // being given its id, and perhaps asked for its name.
-    let there = |path: &str| Ok::<_, ReseedError>(world.root.status(Path::new(path))?.is_some());
+    let there = |path: &str| Ok::<_, PathError>(root.status(Path::new(path))?.is_some());
     if !there(store::LEDGER)? || there("/run/systemd/first-boot")? {
         return Ok(Quiet::No);
     }
-    let request = Request { stage: Some(Stage::Early), unattended: true, ..Request::default() };
-    let seen = look(world, &request)?;
-    if !is_settled(&seen, &request) {
+    if !is_settled(seen) {
         return Ok(Quiet::No);
     }
     let renamed = seen.settings.identity.transient_hostname || NAMERS.iter().any(|unit| units(unit));
@@ -53,9 +59,9 @@ pub fn quiet(world: World<'_>, units: &dyn Fn(&str) -> bool) -> Result<Quiet, Re
 }
 
 /// Nothing is stale, new, held, failed or interrupted, and nothing would be recorded.
-fn is_settled(seen: &Outlook, request: &Request) -> bool {
+fn is_settled(seen: &Outlook) -> bool {
     let mut ledger = seen.ledger.clone();
-    know_machine(seen, request, false, &mut ledger);
+    know_machine(seen, &early(), false, &mut ledger);
     let nothing_new = seen.plan.kinds.iter().all(|kind| *kind == Kind::Unknown);
     let nothing_open = ledger.failure.is_empty() && ledger.gate.is_empty() && ledger.waiver.is_empty();
     let nothing_wrong = seen.faults.is_empty() && seen.notes.is_empty() && seen.plan.put_off.is_none();

@@ -419,7 +419,10 @@ fn who_is_let_go_anyway_is_not_held_again_until_it_was_fresh() {
 fn a_boot_with_nothing_to_do_is_known_before_it_begins() {
     let (dir, root) = machine("mail.example.com");
     let root = root.pretend_live();
-    let told = |units: &[&str]| quiet(world(&root, &Offline), &|unit| units.contains(&unit)).unwrap();
+    let told = |units: &[&str]| {
+        let seen = look(world(&root, &Offline), &early()).unwrap();
+        quiet(&root, &seen, &|unit| units.contains(&unit)).unwrap()
+    };
     assert_eq!(told(&[]), Quiet::No, "nobody has looked yet");
     let boot = Request { stage: Some(Stage::Boot), unattended: true, ..Request::default() };
     apply(world(&root, &Fake::default()), &boot).unwrap();
