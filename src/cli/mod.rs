@@ -2,6 +2,7 @@
 //! to each command's own file.
 
 mod apply;
+mod audit;
 mod check;
 mod docs;
 mod explain;
@@ -10,6 +11,7 @@ mod log;
 mod plan;
 mod rehome;
 mod rollback;
+mod seal;
 mod status;
 mod text;
 
@@ -45,7 +47,7 @@ const EXIT_STATUS: &str = "Exit status:\n  \
     0   done, or nothing to do\n  \
     1   something failed, and is as it was or is recorded for the next run\n  \
     2   wrong usage, or a file that cannot be understood\n  \
-    3   `check`, `plan --exit-code`: something is stale\n  \
+    3   `check`, `plan --exit-code`: something is stale; `audit`: something is found\n  \
     4   `check`, `apply --strict`: the identity is not proper\n  \
     75  another run holds the lock";
 
@@ -83,6 +85,10 @@ enum Command {
     Explain(explain::Arguments),
     /// Put back what a run replaced
     Rollback(rollback::Arguments),
+    /// Take out of an image what must be unique, and make sure that it is made again
+    Seal(seal::Arguments),
+    /// List every secret and id that is baked into an image; change nothing
+    Audit(audit::Arguments),
     /// Show and check hooks
     Hook(hook::Arguments),
     /// Write a completion script for a shell to standard output
@@ -116,6 +122,8 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Check(arguments) => check::run(world, arguments),
         Command::Explain(arguments) => explain::run(world, arguments),
         Command::Rollback(arguments) => rollback::run(world, arguments),
+        Command::Seal(arguments) => seal::run(world, arguments),
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
         Command::Completions(arguments) => docs::completions(arguments),
         Command::Manual(arguments) => docs::manual(arguments),

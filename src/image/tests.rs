@@ -1,0 +1,1 @@
+//! Scratch roots: the power is cut before every change of a seal.
