@@ -15,7 +15,6 @@ mod steps;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tracing::warn;
 
 use super::audit::{self, Audit, Finding, Seen};
 use super::catalogue::{self, Index, Operation};
@@ -188,14 +187,13 @@ impl Report {
 /// What is taken out and would not come back on this root, as far as units tell.
 fn without_maker(root: &Root, work: &Work) -> Vec<String> {
     const DIRECTORIES: [&str; 3] = ["/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system"];
-    let is_there = |unit: &&str| {
+    let is_there = |unit: &str| {
         DIRECTORIES.iter().any(|dir| matches!(root.status(&Path::new(dir).join(unit)), Ok(Some(_))))
     };
     let mut told: Vec<&Operation> = Vec::new();
     for operation in work.steps.iter().filter_map(|step| catalogue::operation(step.operation)) {
-        let lost = !operation.makers.is_empty() && !operation.makers.iter().any(|unit| is_there(&unit));
+        let lost = !operation.makers.is_empty() && !operation.makers.iter().any(|unit| is_there(unit));
         if lost && !told.contains(&operation) {
-            warn!(operation = operation.name, "nothing in this root makes it again");
             told.push(operation);
         }
     }
