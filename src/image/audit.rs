@@ -97,6 +97,8 @@ pub struct Seen {
     pub known: Option<(&'static Operation, &'static Item)>,
     /// It is already what sealing would make of it.
     pub done: bool,
+    /// It is the public half of something: to be taken out with the other, but no secret.
+    pub public: bool,
     /// What its content gives away.
     pub found: Vec<Found>,
 }
@@ -177,10 +179,18 @@ impl Eye {
         let known = |head: &[u8]| self.index.find(path, head);
         if kind != Kind::File {
             let known = known(b"");
-            return Ok(Seen { path: path.into(), kind, size: 0, known, done: false, found: Vec::new() });
+            return Ok(Seen {
+                path: path.into(),
+                kind,
+                size: 0,
+                known,
+                done: false,
+                public: false,
+                found: Vec::new(),
+            });
         }
         let (mut reader, size) = root.reader(path)?;
-        let failed = |error: io::Error| PathError::refused(path, format!("cannot be looked into: {error}"));
+        let failed = |error: io::Error| PathError::refused(path, error.to_string());
         self.file(&[], path, size, &mut reader).map_err(failed)
     }
 
@@ -191,7 +201,7 @@ impl Eye {
         reader.take(HEAD).read_to_end(&mut head)?;
         self.audit.counts.octets += head.len() as u64;
         let (mut known, mut found) = (None, Vec::new());
-        let mut done = false;
+        let (mut done, mut public) = (false, false);
         if archive::may_be_layer(path) && archive::is_archive(&head) && layers.len() < MAX_NESTED {
             self.audit.counts.layers += 1;
             let layers = [layers, &[path.to_string_lossy().into_owned()]].concat();
@@ -208,9 +218,10 @@ impl Eye {
             let mut once = BTreeSet::new();
             found.retain(|one| once.insert((one.rule, one.fingerprints.clone())));
             known = self.index.find(path, &head);
+            public = found.is_empty() && content::is_public(&head);
             done = known.is_some_and(|(_, item)| item.act.is_done(&head));
         }
-        let seen = Seen { path: path.to_owned(), kind: Kind::File, size, known, done, found };
+        let seen = Seen { path: path.to_owned(), kind: Kind::File, size, known, done, public, found };
         self.audit.findings.extend(findings(layers, &seen));
         Ok(seen)
     }
@@ -285,7 +296,13 @@ pub(super) fn findings(layers: &[String], seen: &Seen) -> Vec<Finding> {
         return seen.found.iter().map(of).collect();
     }
     match operation {
-        Some(operation) if operation.reported && seen.kind == Kind::File && seen.size > 0 && !seen.done => {
+        Some(operation)
+            if operation.reported
+                && seen.kind == Kind::File
+                && seen.size > 0
+                && !seen.done
+                && !seen.public =>
+        {
             vec![finding(operation.name, operation.title.to_owned(), operation.why, Vec::new())]
         }
         _ => Vec::new(),

@@ -109,6 +109,12 @@ pub fn is_program(head: &[u8]) -> bool {
     head.starts_with(b"\x7fELF")
 }
 
+/// Says whether a file is the public half of something: a certificate, or a public key of SSH.
+pub fn is_public(head: &[u8]) -> bool {
+    const BEGINS: [&[u8]; 4] = [b"-----BEGIN CERTIFICATE", b"-----BEGIN PUBLIC", b"ssh-", b"ecdsa-sha2-"];
+    BEGINS.iter().any(|begin| head.starts_with(begin))
+}
+
 /// Looks into a later part of a large file, where only marks tell anything.
 pub fn inspect_part(part: &[u8]) -> Vec<Found> {
     blocks(part)

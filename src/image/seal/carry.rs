@@ -33,9 +33,7 @@ pub fn out(root: &Root, work: &Work) -> Result<(), PathError> {
 /// # Errors
 /// [`PathError`]
 pub fn last(root: &Root, work: &Work) -> Result<(), PathError> {
-    let mut steps: Vec<&Step> = work.steps.iter().filter(|step| step.operation == LAST).collect();
-    steps.sort_by_key(|step| matches!(step.act, Act::Write(_)));
-    steps.into_iter().try_for_each(|step| all(root, &[step]))
+    work.steps.iter().filter(|step| step.operation == LAST).try_for_each(|step| all(root, &[step]))
 }
 
 /// Removes one file and makes that last.

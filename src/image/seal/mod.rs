@@ -96,7 +96,15 @@ fn missing_machine_id(root: &Root) -> Result<Option<Seen>, PathError> {
     let etc = root.status(Path::new("/etc"))?.is_some_and(|status| status.kind == Kind::Directory);
     let missing = etc && root.status(path)?.is_none();
     let known = Index::default().find(path, b"");
-    let seen = Seen { path: path.into(), kind: Kind::File, size: 0, known, done: false, found: Vec::new() };
+    let seen = Seen {
+        path: path.into(),
+        kind: Kind::File,
+        size: 0,
+        known,
+        done: false,
+        public: false,
+        found: Vec::new(),
+    };
     Ok(missing.then_some(seen))
 }
 
@@ -180,6 +188,7 @@ impl Report {
             faults.iter().map(|fault| format!("{fault}; what this hook makes is not known")).collect();
         notes.extend(audit.unread.iter().map(|one| format!("{}: not looked into: {}", one.path, one.why)));
         notes.extend(without_maker(root, work));
+        notes.extend(without_fingerprint(work, audit));
         Self { dry_run: false, done: work.steps.clone(), left, recorded: 0, notes }
     }
 }
@@ -208,6 +217,17 @@ fn without_maker(root: &Root, work: &Work) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// Keys that are taken out but cannot be recognised later, should one come back from a backup.
+fn without_fingerprint(work: &Work, audit: &Audit) -> Vec<String> {
+    let is_one = |finding: &&Finding| {
+        let key = finding.rule.contains("private-key") || ["pkcs12", "java-keystore"].contains(&finding.rule);
+        key && finding.fingerprints.is_empty() && work.takes(&finding.path)
+    };
+    let note =
+        |finding: &Finding| format!("{}: its public half is not known, and not recorded", finding.place());
+    audit.findings.iter().filter(is_one).map(note).collect()
 }
 
 impl Left {

@@ -92,7 +92,7 @@ pub fn decide(selection: &Selection, seen: &[Seen], owned: &[Owned]) -> Work {
             match place(one, item.act) {
                 Place::Directory if selection.has(operation) => directories.push(one.path.clone()),
                 Place::File if !selection.has(operation) => {
-                    if operation.reported || !one.found.is_empty() {
+                    if !one.public && (operation.reported || !one.found.is_empty()) {
                         left.push(not_selected(&one.path, operation));
                     }
                 }
@@ -122,7 +122,8 @@ pub fn decide(selection: &Selection, seen: &[Seen], owned: &[Owned]) -> Work {
     directories.sort_by(|a, b| b.cmp(a));
     let paths = taken.keys().cloned().collect();
     let mut steps: Vec<Step> = taken.into_values().collect();
-    steps.sort_by_key(|step| (order(step.operation), !step.first));
+    let text_last = |step: &Step| matches!(step.act, Act::Write(_));
+    steps.sort_by_key(|step| (order(step.operation), !step.first, text_last(step)));
     Work { steps, directories, left, paths }
 }
 
@@ -232,5 +233,131 @@ impl Act {
             Self::DropLines(_) => "lines removed",
             Self::Write(_) => "reset",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::content::Found;
+    use super::*;
+
+    fn seen(path: &str, rule: Option<&'static str>) -> Seen {
+        let found = rule.map(|rule| Found { rule, detail: None, fingerprints: Vec::new() });
+        Seen {
+            path: path.into(),
+            kind: Kind::File,
+            size: 1,
+            known: catalogue::Index::default().find(Path::new(path), b"InitiatorName="),
+            done: false,
+            public: false,
+            found: found.into_iter().collect(),
+        }
+    }
+
+    fn owned(replaceable: bool, tls: bool, path: &str) -> Owned {
+        Owned {
+            hook: "demo".into(),
+            files: vec![path.into()],
+            links: Vec::new(),
+            tls,
+            replaceable,
+            verdict: "foreign: issued by CA".into(),
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_a_file() {
+        const KEY: &str = "/etc/pki/tls/private/x.key";
+        const HOST: &str = "/etc/ssh/ssh_host_rsa_key";
+        let key = Some("pem-private-key");
+        let all = "defaults,tls-keys-foreign";
+        // name, selection, path, found, hook that has it, operation that takes it, operation that would
+        type Text = Option<&'static str>;
+        let cases: [(&str, &str, &str, Text, Option<Owned>, Text, Text); 14] = [
+            ("a host key", "defaults", HOST, Some("openssh-private-key"), None, Some("ssh-hostkeys"), None),
+            ("deselected", "defaults,-ssh-hostkeys", HOST, None, None, None, Some("ssh-hostkeys")),
+            (
+                "a hook's host key",
+                "ssh-hostkeys",
+                HOST,
+                None,
+                Some(owned(true, false, HOST)),
+                Some("ssh-hostkeys"),
+                None,
+            ),
+            (
+                "a hook's host key, deselected",
+                "defaults,-ssh-hostkeys",
+                HOST,
+                None,
+                Some(owned(true, false, HOST)),
+                None,
+                Some("ssh-hostkeys"),
+            ),
+            ("guarded", "defaults", "/var/db/tang/a.jwk", None, None, None, Some("tang-keys")),
+            ("guarded, asked for", "all", "/var/db/tang/a.jwk", None, None, Some("tang-keys"), None),
+            ("ours", "defaults", KEY, key, Some(owned(true, true, KEY)), Some("tls-keys"), None),
+            (
+                "ours, deselected",
+                "defaults,-tls-keys",
+                KEY,
+                key,
+                Some(owned(true, true, KEY)),
+                None,
+                Some("tls-keys"),
+            ),
+            ("a CA's", "defaults", KEY, key, Some(owned(false, true, KEY)), None, Some("tls-keys-foreign")),
+            (
+                "a CA's, asked for",
+                all,
+                KEY,
+                key,
+                Some(owned(false, true, KEY)),
+                Some("tls-keys-foreign"),
+                None,
+            ),
+            ("nobody's", "defaults", KEY, key, None, None, None),
+            ("nobody's, asked for", all, KEY, key, None, Some("tls-keys-foreign"), None),
+            ("a package's example", all, "/usr/share/doc/x.key", key, None, None, None),
+            (
+                "a hook's secret",
+                "defaults",
+                "/etc/x",
+                None,
+                Some(owned(true, false, "/etc/x")),
+                Some("hook-secrets"),
+                None,
+            ),
+        ];
+        for (case, selection, path, rule, hook, taken, left) in cases {
+            let selection = Selection::operations(selection).unwrap();
+            let hooks: Vec<Owned> = hook.into_iter().collect();
+            let work = decide(&selection, &[seen(path, rule)], &hooks);
+            assert_eq!(work.steps.first().map(|step| step.operation), taken, "{case}: {work:?}");
+            assert_eq!(work.left.first().and_then(|left| left.operation), left, "{case}: {work:?}");
+            assert_eq!(work.takes(Path::new(path)), taken.is_some(), "{case}");
+            assert!(work.steps.len() + work.left.len() <= 1, "{case}: {work:?}");
+        }
+    }
+
+    #[test]
+    fn keys_go_first_and_the_machine_id_last() {
+        let seen = [
+            seen("/etc/machine-id", None),
+            seen("/etc/ssh/ssh_host_rsa_key.pub", None),
+            seen("/etc/ssh/ssh_host_rsa_key", Some("openssh-private-key")),
+            seen("/root/.bash_history", None),
+            seen("/var/lib/dbus/machine-id", None),
+        ];
+        let work = decide(&Selection::default(), &seen, &[]);
+        let order: Vec<_> = work.steps.iter().map(|step| step.path.to_str().unwrap()).collect();
+        let expected = [
+            "/etc/ssh/ssh_host_rsa_key",
+            "/etc/ssh/ssh_host_rsa_key.pub",
+            "/root/.bash_history",
+            "/var/lib/dbus/machine-id",
+            "/etc/machine-id",
+        ];
+        assert_eq!(order, expected);
     }
 }
