@@ -273,7 +273,8 @@ mod tests {
         let all = "defaults,tls-keys-foreign";
         // name, selection, path, found, hook that has it, operation that takes it, operation that would
         type Text = Option<&'static str>;
-        let cases: [(&str, &str, &str, Text, Option<Owned>, Text, Text); 14] = [
+        type Row = (&'static str, &'static str, &'static str, Text, Option<Owned>, Text, Text);
+        let cases: [Row; 14] = [
             ("a host key", "defaults", HOST, Some("openssh-private-key"), None, Some("ssh-hostkeys"), None),
             ("deselected", "defaults,-ssh-hostkeys", HOST, None, None, None, Some("ssh-hostkeys")),
             (

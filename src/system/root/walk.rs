@@ -1,7 +1,7 @@
 //! Everything below a directory of a root, and contents too large to be read in one piece.
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -32,13 +32,27 @@ const KERNEL: [statfs::FsType; 13] = [
     statfs::TRACEFS_MAGIC,
 ];
 
+/// File systems of other machines: what is there is theirs, and shared.
+const NETWORK: [statfs::FsType; 9] = [
+    statfs::AFS_SUPER_MAGIC,
+    statfs::CODA_SUPER_MAGIC,
+    statfs::FUSE_SUPER_MAGIC,
+    statfs::NCP_SUPER_MAGIC,
+    statfs::NFS_SUPER_MAGIC,
+    statfs::SMB_SUPER_MAGIC,
+    // CIFS, SMB 2, Ceph: statfs(2).
+    statfs::FsType(0xff53_4d42),
+    statfs::FsType(0xfe53_4d42),
+    statfs::FsType(0x00c3_6400),
+];
+
 impl Root {
     /// Shows everything in the root but the root itself, each directory before what is in it and in
     /// the order of names. No link is followed; what the kernel mounts (proc, tmpfs, …) is passed over.
     ///
     /// # Errors
-    /// [`PathError`] when not even the root can be read. What cannot be read below it, or lies deeper
-    /// than 128 directories, is returned.
+    /// [`PathError`] when not even the root can be read. What cannot be read below it, is mounted from
+    /// another machine, or lies deeper than 128 directories, is returned.
     pub fn walk(&self, visit: &mut dyn FnMut(&Path, Kind)) -> Result<Vec<PathError>, PathError> {
         let top = Path::new("/");
         let device = |handle: &OwnedFd| fstat(handle).map(|stat| stat.st_dev).ok();
@@ -56,8 +70,15 @@ impl Root {
                     continue;
                 }
             };
-            if device(&handle) != root_device && is_kernel(&handle) {
-                continue;
+            if device(&handle) != root_device {
+                let kind = statfs::fstatfs(&handle).map(|status| status.filesystem_type()).ok();
+                if kind.is_some_and(|kind| KERNEL.contains(&kind)) {
+                    continue;
+                }
+                if kind.is_some_and(|kind| NETWORK.contains(&kind)) {
+                    unread.push(PathError::refused(&path, "mounted from another machine"));
+                    continue;
+                }
             }
             if depth == MAX_DEPTH {
                 unread.push(PathError::refused(&path, "too deep to be looked into"));
@@ -96,10 +117,6 @@ impl Root {
             ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS,
         )
     }
-}
-
-fn is_kernel(handle: impl AsFd) -> bool {
-    statfs::fstatfs(handle).is_ok_and(|status| KERNEL.contains(&status.filesystem_type()))
 }
 
 /// What is in a directory, in reverse: the last that waits is taken first.
