@@ -365,3 +365,69 @@ fn is_jwk(head: &[u8]) -> bool {
     is_one(&value)
         || value.get("keys").and_then(|keys| keys.as_array()).is_some_and(|keys| keys.iter().any(is_one))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Beginnings that lead into each reader of octets.
+    const BEGINNINGS: [&[u8]; 12] = [
+        b"-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----",
+        b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----",
+        b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n",
+        b"\x30\x82\x01\x00\x02\x01\x00\x30\x0d\x06\x09",
+        b"\x30\x84\xff\xff\xff\xff",
+        b"\xfe\xed\xfe\xed\0\0\0\x02\0\0\0\x01\0\0\0\x02\xff\xff",
+        b"\x05\x02\x00\x00\x00\x40\x00\x01\xff\xff",
+        b"\x95\xff\xff\x04\0\0\0\0\x16",
+        b"\xc5\xff\xff\xff\xff\xff\x04\0\0\0\0\x16",
+        b"\0\0\0\x07ssh-rsa",
+        b"key { algorithm hmac-md5; secret \"",
+        b"{\"kty\":\"EC\",\"d\":\"",
+    ];
+
+    #[test]
+    fn no_content_can_hurt() {
+        let mut state = 1_u32;
+        let mut random = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        for beginning in BEGINNINGS {
+            for length in 0..beginning.len() {
+                let _ = inspect(&beginning[..length], true);
+            }
+            for _ in 0..2000 {
+                let mut content = [beginning, &[0; 200]].concat();
+                let place = usize::from(random()) % content.len();
+                content[place] = random();
+                content.truncate(usize::from(random()).max(beginning.len()));
+                let _ = inspect(&content, true);
+                let _ = inspect_part(&content);
+            }
+        }
+    }
+
+    #[test]
+    fn kinds_that_the_sample_image_has_not() {
+        let text = |text: &str| text.as_bytes().to_vec();
+        let cases = [
+            ("GnuPG's agent", text("(21:protected-private-key(3:rsa"), vec!["gnupg-private-key"]),
+            (
+                "GnuPG's agent, newer",
+                text("Created: 2026\nKey: (private-key (ecc"),
+                vec!["gnupg-private-key"],
+            ),
+            ("a smart card's stub", text("(20:shadowed-private-key(3:rsa"), vec![]),
+            ("Dropbear", b"\0\0\0\x0bssh-ed25519\0\0\0\x40".to_vec(), vec!["dropbear-private-key"]),
+            ("a JSON key", text("{\"kty\":\"EC\",\"crv\":\"P-521\",\"d\":\"AA\"}"), vec!["jwk-private-key"]),
+            ("a JSON set", text("{\"keys\":[{\"kty\":\"EC\",\"d\":\"AA\"}]}"), vec!["jwk-private-key"]),
+            ("a public JSON key", text("{\"kty\":\"EC\",\"x\":\"AA\"}"), vec![]),
+            ("an OpenPGP public key", b"\x99\0\x40\x04\0\0\0\0\x16".to_vec(), vec![]),
+        ];
+        for (case, content, expected) in cases {
+            let found: Vec<_> = inspect(&content, true).into_iter().map(|found| found.rule).collect();
+            assert_eq!(found, expected, "{case}");
+        }
+    }
+}

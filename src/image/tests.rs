@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use super::selection::Selection;
 use super::{Fingerprint, Report, Sealed, audit, catalogue, seal};
 use crate::ledger::Ledger;
+use crate::pki::key::PrivateKey;
+use crate::pki::{Algorithm, Container};
 use crate::plan::Request;
 use crate::reseed::{self, ReseedError, World};
 use crate::service::Offline;
@@ -18,6 +20,19 @@ const HOOK: &str = "version = 1\ndescription = \"a pair\"\n[applies]\nfiles = [\
     [[certificate]]\n\
     [[certificate.file]]\npath = \"/etc/pair/x.key\"\nholds = [\"key\"]\n\
     [[certificate.file]]\npath = \"/etc/pair/x.crt\"\nholds = [\"certificate\"]\nhash-link = \"/etc/pair/hash\"\n";
+
+/// A pair that a packaging script made while the machine had no name: only its certificate tells that.
+fn placeholder(dir: &Path) {
+    let key = PrivateKey::generate(Algorithm::P256).unwrap();
+    let mut what = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    what.serial_number = Some(rcgen::SerialNumber::from(vec![1]));
+    let certificate = what.self_signed(&key).unwrap();
+    let hook = HOOK.replace("/etc/pair", "/etc/other");
+    std::fs::create_dir_all(dir.join("etc/other/hash")).unwrap();
+    std::fs::write(dir.join("etc/other/x.key"), key.to_pem(Container::Pkcs8).unwrap().reveal()).unwrap();
+    std::fs::write(dir.join("etc/other/x.crt"), certificate.pem()).unwrap();
+    std::fs::write(dir.join("etc/reseed/hooks.d/other.toml"), hook).unwrap();
+}
 
 /// A machine that has lived: a certificate of ours with a backup, and one file for each way of sealing.
 fn machine() -> (tempfile::TempDir, Root) {
@@ -51,6 +66,7 @@ fn machine() -> (tempfile::TempDir, Root) {
     std::fs::write(dir.path().join("etc/hostname"), "www.example.com\n").unwrap();
     let _ = reseed::apply(world(&root), &Request::default()).unwrap();
     assert!(!store::backups(&root).unwrap().is_empty());
+    placeholder(dir.path());
     (dir, root)
 }
 
@@ -88,7 +104,7 @@ fn keys(root: &Root) -> Vec<Fingerprint> {
 fn nothing_is_left_of_a_machine_that_has_lived() {
     let (dir, root) = machine();
     let keys = keys(&root);
-    assert_eq!(keys.len(), 4, "the key and the one in the backup, in two forms");
+    assert_eq!(keys.len(), 6, "the key, the one in the backup, the placeholder's, in two forms each");
     let serial = store::ledger(&root).unwrap().highest_serial;
     let report = run(&root).unwrap();
     let found = audit::directory(&root).unwrap().findings;
@@ -183,7 +199,7 @@ fn a_clone_of_a_sealed_machine_is_nobody_yet() {
     let _ = run(&root).unwrap();
     std::fs::write(dir.path().join("etc/hostname"), "clone.example.com\n").unwrap();
     let report = reseed::apply(world(&root), &Request::default()).unwrap();
-    assert_eq!(report.outcomes.len(), 1, "made again");
+    assert_eq!(report.outcomes.len(), 2, "made again");
     let new = keys(&root);
     assert!(!new.is_empty() && new.iter().all(|key| !old.contains(key)));
 }
