@@ -27,6 +27,8 @@ pub struct Settings {
     pub gate: Gate,
     /// What is kept of replaced files.
     pub backups: Backups,
+    /// When changes at run time are acted on.
+    pub watch: Watch,
     hook: BTreeMap<String, HookSettings>,
 }
 
@@ -59,11 +61,20 @@ pub struct Certificates {
 }
 
 /// What happens to services whose files stay stale.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Gate {
     /// For hooks that do not say it themselves.
     pub policy: Policy,
+    /// Number of boots in which a hook has failed before its units are disabled; until then they
+    /// are held.
+    pub disable_after_boots: u32,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { policy: Policy::default(), disable_after_boots: 3 }
+    }
 }
 
 /// What is kept of replaced files.
@@ -77,6 +88,22 @@ pub struct Backups {
 impl Default for Backups {
     fn default() -> Self {
         Self { keep: 10 }
+    }
+}
+
+/// When changes at run time are acted on.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Watch {
+    /// Seconds for which nothing may have changed before a run.
+    pub settle_seconds: u32,
+    /// Seconds in which there is at most one run.
+    pub window_seconds: u32,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { settle_seconds: 5, window_seconds: 60 }
     }
 }
 

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::fault::Fault;
 use crate::hook::{HookName, Policy};
-use crate::identity::Record;
+use crate::identity::{Facet, Identity, Record};
 use crate::pki::serial::Serial;
 
 /// The version of the format that this program writes, and the only one it reads.
@@ -30,6 +30,10 @@ pub struct Ledger {
     /// Every proper name that this machine went by.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<String>,
+    /// The machine as the last run found it that was not put off. What follows the machine is never
+    /// put off: machine-id and hardware are those of the last run of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Record>,
     /// What was made, by hook.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hook: BTreeMap<HookName, Entry>,
@@ -39,6 +43,9 @@ pub struct Ledger {
     /// Units that are held back, with what they were before.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gate: BTreeMap<String, Gate>,
+    /// Units that the administrator let go although they were stale.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiver: BTreeMap<String, Waiver>,
 }
 
 impl Default for Ledger {
@@ -47,9 +54,11 @@ impl Default for Ledger {
             version: VERSION,
             highest_serial: None,
             names: BTreeSet::new(),
+            identity: None,
             hook: BTreeMap::new(),
             failure: BTreeMap::new(),
             gate: BTreeMap::new(),
+            waiver: BTreeMap::new(),
         }
     }
 }
@@ -65,11 +74,14 @@ pub struct Entry {
     pub made: OffsetDateTime,
     /// For whom.
     pub identity: Record,
+    /// Whose host keys and secrets these are; they follow the machine and none of its names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Record>,
     /// The files, by their path with all links followed.
     pub file: BTreeMap<PathBuf, Made>,
 }
 
-/// One file that was made.
+/// One file that was made, or that was found and follows this machine from then on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Made {
@@ -84,6 +96,22 @@ pub struct Made {
     /// The subject-hash links that lead to it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub links: BTreeSet<PathBuf>,
+    /// Of an SSH host key, as `ssh-keygen -l` prints it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+impl Made {
+    /// A file of which nothing but its content is to be said.
+    pub fn of(content: &[u8]) -> Self {
+        Self {
+            sha256: Digest::of(content),
+            serial: None,
+            not_after: None,
+            links: BTreeSet::new(),
+            fingerprint: None,
+        }
+    }
 }
 
 /// A hook that could not be carried out.
@@ -97,6 +125,48 @@ pub struct Failure {
     pub last: OffsetDateTime,
     /// Why last, in words.
     pub error: String,
+    /// In how many boots.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub boots: u32,
+    /// In which boot last: the kernel's random id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// The pause after a first failure; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::minutes(1);
+/// The longest pause between two tries of a run that nobody asked for.
+const LONGEST_PAUSE: Duration = Duration::days(1);
+
+impl Failure {
+    /// When a run that nobody asked for may try again within the same boot.
+    pub fn again_at(&self) -> OffsetDateTime {
+        let doublings = self.attempts.saturating_sub(1).min(11);
+        self.last + (FIRST_PAUSE * 2_i32.pow(doublings)).min(LONGEST_PAUSE)
+    }
+
+    /// Says whether a run that nobody asked for may try again: once in each of the first boots,
+    /// else when the pause is over. A clock that went backwards holds nothing up.
+    pub fn is_due(&self, now: OffsetDateTime, boot: Option<&str>, first_boots: u32) -> bool {
+        let new_boot = boot.is_some() && boot != self.boot.as_deref();
+        (new_boot && self.boots < first_boots.max(1)) || now >= self.again_at() || now < self.last
+    }
+}
+
+/// A unit that the administrator let go although what it serves is stale.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Waiver {
+    /// The stale hooks at that time; it is forgotten when none of them is stale any more.
+    pub hooks: BTreeSet<HookName>,
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
 }
 
 /// A unit that is held back.
@@ -239,10 +309,49 @@ impl Ledger {
         self.hook.insert(name, entry);
     }
 
-    /// Records that a hook's run failed, with the number of failures in a row.
-    pub fn record_failure(&mut self, name: HookName, now: OffsetDateTime, error: String) {
-        let attempts = self.failure.get(&name).map_or(0, |failure| failure.attempts).saturating_add(1);
-        self.failure.insert(name, Failure { attempts, last: now, error });
+    /// Records that a hook's run failed in a boot, with the number of failures in a row.
+    pub fn record_failure(&mut self, name: HookName, now: OffsetDateTime, boot: Option<&str>, error: String) {
+        let before = self.failure.get(&name);
+        let attempts = before.map_or(0, |failure| failure.attempts).saturating_add(1);
+        let same_boot = before.is_some_and(|failure| failure.boots > 0 && failure.boot.as_deref() == boot);
+        let boots = before.map_or(0, |failure| failure.boots).saturating_add(u32::from(!same_boot));
+        let boot = boot.map(str::to_owned);
+        self.failure.insert(name, Failure { attempts, last: now, error, boots, boot });
+    }
+
+    /// The latest time at which anything is recorded.
+    pub fn latest(&self) -> Option<OffsetDateTime> {
+        self.hook.values().map(|entry| entry.made).max()
+    }
+
+    /// Fills in what was not known of this machine when its host keys and secrets were recorded.
+    pub fn complete(&mut self, now: &Identity) {
+        let watched = BTreeSet::from(Facet::MACHINE);
+        let machines = self.hook.values_mut().filter_map(|entry| entry.machine.as_mut());
+        for record in machines.filter(|record| now.drift_from(record, &watched).is_empty()) {
+            *record = now.to_record(Some(record)).of_machine();
+        }
+    }
+
+    /// Records who the machine is; of a run that was put off, or left something for a later one, only
+    /// which machine it is.
+    pub fn know(&mut self, now: &Identity, is_put_off: bool) {
+        let present = now.to_record(self.identity.as_ref());
+        match &mut self.identity {
+            None if is_put_off => {}
+            Some(record) if is_put_off => {
+                *record =
+                    Record { machine_id: present.machine_id, hardware: present.hardware, ..record.clone() };
+            }
+            identity => *identity = Some(present),
+        }
+    }
+
+    /// Takes the present machine for every recorded one: it was restored, not cloned.
+    pub fn restore(&mut self, now: &Identity) {
+        let entries = self.hook.values_mut();
+        let records = entries.flat_map(|entry| [Some(&mut entry.identity), entry.machine.as_mut()]);
+        records.chain([self.identity.as_mut()]).flatten().for_each(|record| record.take_machine(now));
     }
 
     /// What is recorded of a file, and by which hook.
@@ -254,6 +363,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::{Finding, Fingerprint};
 
     fn path() -> &'static Path {
         Path::new("/var/lib/reseed/ledger.toml")
@@ -266,6 +376,38 @@ mod tests {
         assert_eq!(ledger.hook.len(), 2);
         assert_eq!(ledger.gate.len(), 1);
         assert_eq!(ledger.to_text().unwrap(), text, "what was read is written as it was");
+    }
+
+    #[test]
+    fn what_follows_the_machine_is_frozen_too() {
+        let text = include_str!("../tests/fixtures/ledger-v1-machine.toml");
+        let mut ledger = Ledger::parse(path(), text).unwrap();
+        assert_eq!(ledger.to_text().unwrap(), text, "what was read is written as it was");
+        let known = |text| Finding::known(Fingerprint::of("test", text), "test");
+        let silent = || Finding::unknown("silent");
+        let now = Identity {
+            hostname: Finding::known("www".into(), "test"),
+            domain: Finding::unknown("silent"),
+            addresses: Finding::unknown("silent"),
+            machine_id: known("other"),
+            hardware: silent(),
+            seed: silent(),
+        };
+        let before = ledger.clone();
+        ledger.restore(&now);
+        let (entry, was) = (ledger.hook.values().next().unwrap(), before.hook.values().next().unwrap());
+        for (record, was) in [
+            (entry.machine.as_ref(), was.machine.as_ref()),
+            (ledger.identity.as_ref(), before.identity.as_ref()),
+        ] {
+            let (record, was) = (record.unwrap(), was.unwrap());
+            assert_eq!(record.machine_id.as_ref(), now.machine_id.value());
+            assert_eq!(
+                (&record.hardware, &record.hostname),
+                (&was.hardware, &was.hostname),
+                "the rest stays"
+            );
+        }
     }
 
     #[test]
@@ -288,13 +430,44 @@ mod tests {
         let name = HookName::parse("sendmail").unwrap();
         let mut ledger = Ledger::default();
         let now = OffsetDateTime::UNIX_EPOCH;
-        ledger.record_failure(name.clone(), now, "first".into());
-        ledger.record_failure(name.clone(), now, "second".into());
-        assert_eq!(ledger.failure[&name].attempts, 2);
-        let entry =
-            Entry { run: RunId::new(now), made: now, identity: Record::default(), file: BTreeMap::new() };
+        for (boot, error) in [("a", "first"), ("a", "second"), ("b", "third")] {
+            ledger.record_failure(name.clone(), now, Some(boot), error.into());
+        }
+        let failure = &ledger.failure[&name];
+        assert_eq!((failure.attempts, failure.boots, failure.error.as_str()), (3, 2, "third"));
+        let entry = Entry {
+            run: RunId::new(now),
+            made: now,
+            identity: Record::default(),
+            machine: None,
+            file: BTreeMap::new(),
+        };
         ledger.record(name.clone(), entry);
         assert!(ledger.failure.is_empty() && ledger.hook.contains_key(&name));
+    }
+
+    #[test]
+    fn when_a_run_that_nobody_asked_for_tries_again() {
+        let at = |minutes: i64| OffsetDateTime::UNIX_EPOCH + Duration::days(1) + Duration::minutes(minutes);
+        // failures in a row, in how many boots, the last in this boot, minutes since, due
+        let cases = [
+            ("at once after the first", 1, 1, true, 0, false),
+            ("a minute after the first", 1, 1, true, 1, true),
+            ("a minute after the second", 2, 1, true, 1, false),
+            ("two minutes after the second", 2, 1, true, 2, true),
+            ("in the next boot", 1, 1, false, 0, true),
+            ("in the third boot", 2, 2, false, 0, true),
+            ("in the boot after the first three", 3, 3, false, 0, false),
+            ("the same, when the pause is over", 3, 3, false, 4, true),
+            ("after many failures a day is enough", 4_000_000, 3, true, 24 * 60, true),
+            ("but not less", 4_000_000, 3, true, 24 * 60 - 1, false),
+            ("the clock went backwards", 3, 3, true, -60, true),
+        ];
+        for (case, attempts, boots, same_boot, minutes, due) in cases {
+            let boot = Some(if same_boot { "this" } else { "earlier" }.to_owned());
+            let failure = Failure { attempts, last: at(0), error: String::new(), boots, boot };
+            assert_eq!(failure.is_due(at(minutes), Some("this"), 3), due, "{case}");
+        }
     }
 
     #[test]

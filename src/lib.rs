@@ -3,8 +3,8 @@
 //! ```text
 //!  words       identity  seed  artifact  fault           what things are
 //!  texts       hook  config  ledger                      what is written about them
-//!  decisions   plan                                      what a run would do, and why
-//!  the world   system  transaction  service  pki         how anything is done
+//!  decisions   plan  watch  generator                    what a run would do, and why; when; what waits for it
+//!  the world   system  transaction  service  probe  pki  how anything is done
 //!  gathering   facts  store  apply  gate                 between decisions and the world
 //!  the story   reseed                                    lock, recover, gather, plan, apply, record
 //!  images      image                                     seal: take out what must be unique; audit
@@ -13,7 +13,7 @@
 //!
 //! Words, texts and decisions are pure: values in, values out. Each effect has one door:
 //! `system::root` reads and changes files, `system::process` runs programs, `system::clock` reads
-//! the clock, `service` speaks D-Bus. A lint keeps it so.
+//! the clock, `service` speaks D-Bus, `probe` connects to servers. A lint keeps it so.
 
 // Purity, and one door for each effect: see .clippy.toml. Nothing panics on input.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
@@ -33,15 +33,18 @@ pub mod config;
 pub mod facts;
 pub mod fault;
 pub mod gate;
+pub mod generator;
 pub mod hook;
 pub mod identity;
 pub mod image;
 pub mod ledger;
 pub mod pki;
 pub mod plan;
+pub mod probe;
 pub mod reseed;
 pub mod seed;
 pub mod service;
 pub mod store;
 pub mod system;
 pub mod transaction;
+pub mod watch;

@@ -5,5 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    reseed::cli::run(reseed::cli::CommandLine::parse())
+    match reseed::cli::by_another_name(std::env::args_os()) {
+        Some(status) => status,
+        None => reseed::cli::run(reseed::cli::CommandLine::parse()),
+    }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use time::OffsetDateTime;
+
 use crate::config::{self, Settings};
 use crate::fault::Fault;
 use crate::hook::{Catalogue, Hook, HookName, manifest};
@@ -22,7 +24,10 @@ pub const HISTORY: &str = "/var/lib/reseed/history.jsonl";
 /// What runs replaced.
 pub const BACKUPS: &str = "/var/lib/reseed/backups";
 
+/// When the last run that waited for a change to come to rest ended, in seconds since 1970.
+const LAST_RUN: &str = "/run/reseed/last-run";
 const STATE: &str = "/var/lib/reseed";
+const RETRYING: &str = "/run/reseed/retrying";
 const LOCK: &str = "/run/reseed/lock";
 const SETTINGS: &str = "/etc/reseed/reseed.toml";
 const SETTINGS_FRAGMENTS: [&str; 3] =
@@ -161,6 +166,23 @@ fn only_the_owner_writes(root: &Root, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Says whether the timer that tries again was started in this boot.
+///
+/// # Errors
+/// [`PathError`]
+pub fn is_retrying(root: &Root) -> Result<bool, PathError> {
+    Ok(root.status(Path::new(RETRYING))?.is_some())
+}
+
+/// Remembers, for this boot, whether the timer that tries again was started.
+///
+/// # Errors
+/// [`PathError`]
+pub fn mark_retrying(root: &Root, retrying: bool) -> Result<(), PathError> {
+    let path = Path::new(RETRYING);
+    if retrying { transaction::replace(root, path, b"", 0o644) } else { root.remove(&root.resolve(path)?) }
+}
+
 /// Reads the ledger; an empty one where none is yet.
 ///
 /// # Errors
@@ -191,6 +213,23 @@ pub fn save_ledger(root: &Root, _lock: &Lock, ledger: &Ledger) -> Result<(), Pat
 pub fn note(root: &Root, _lock: &Lock, line: &serde_json::Value) -> Result<(), PathError> {
     root.make_directory(Path::new(STATE), 0o700)?;
     root.append(Path::new(HISTORY), &line.to_string())
+}
+
+/// When the last run that waited for a change to come to rest ended; nothing in a new boot.
+///
+/// # Errors
+/// [`PathError`]
+pub fn last_run(root: &Root) -> Result<Option<OffsetDateTime>, PathError> {
+    let seconds = root.text(Path::new(LAST_RUN))?.and_then(|text| text.trim().parse().ok());
+    Ok(seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()))
+}
+
+/// Records when such a run ended.
+///
+/// # Errors
+/// [`PathError`]
+pub fn save_last_run(root: &Root, at: OffsetDateTime) -> Result<(), PathError> {
+    transaction::replace(root, Path::new(LAST_RUN), format!("{}\n", at.unix_timestamp()).as_bytes(), 0o644)
 }
 
 /// Where a run keeps what one hook's files were.

@@ -14,19 +14,10 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use libtest_mimic::{Arguments, Trial};
 use machine::{Machine, Served, checked, hooks_we_ship, missing};
 use serde_json::Value;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // A machine keeps about one processor busy while it boots.
-    arguments.test_threads.get_or_insert(2);
-    let missing = missing();
-    let required = std::env::var_os("RESEED_TESTS_REQUIRE_ALL").is_some_and(|value| value == "1");
-    if let (Some(reason), false) = (&missing, arguments.list) {
-        eprintln!("lab: no machine can be booted: {reason}");
-    }
     let cases: [(&str, fn()); 7] = [
         ("new_name_is_served_after_one_boot", new_name_is_served_after_one_boot),
         ("running_services_are_told", running_services_are_told),
@@ -45,19 +36,7 @@ fn main() -> ExitCode {
         ),
         ("hold_marks_what_is_stale_and_success_lets_it_go", hold_marks_what_is_stale_and_success_lets_it_go),
     ];
-    let cases = cases.map(|(name, case)| {
-        let missing = missing.clone();
-        let ignored = missing.is_some() && !required;
-        let run = move || match missing {
-            Some(reason) => Err(reason.into()),
-            None => {
-                case();
-                Ok(())
-            }
-        };
-        Trial::test(name, run).with_ignored_flag(ignored)
-    });
-    libtest_mimic::run(&arguments, cases.into()).exit_code()
+    machine::run(&[(missing, &cases)])
 }
 
 fn new_name_is_served_after_one_boot() {
@@ -173,6 +152,7 @@ fn reload_that_kills_the_service_gets_its_old_certificate_back() {
 
 fn hook_that_cannot_succeed_disables_the_service_and_success_enables_it() {
     let machine = Machine::new("disabled");
+    machine.write("/etc/reseed/reseed.toml", "[gate]\ndisable-after-boots = 0\n");
     let broken = [CYRUS, SENDMAIL];
     for service in &broken {
         break_hook(&machine, service);

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::plan::Selection;
 use super::{Failure, Status, text};
-use crate::plan::PutOff;
+use crate::plan::{PutOff, Request, Stage};
 use crate::reseed::{self, Report, World};
 
 /// Make again what no longer holds
@@ -16,8 +16,30 @@ use crate::reseed::{self, Report, World};
 pub struct Arguments {
     #[command(flatten)]
     selection: Selection,
+    /// The part of the boot in which this run takes place; for the boot units
+    ///
+    /// `early` writes files and marks and asks nobody; `boot` asks nothing of the network; `network`
+    /// does what needs it. Each implies --unattended.
+    #[arg(long, value_enum)]
+    stage: Option<Stage>,
+    /// Try again with growing pauses what failed, and wait for another run; for units and triggers
+    #[arg(long)]
+    unattended: bool,
+    /// Wait first until the name, the addresses and the seed have come to rest
+    ///
+    /// How long, and how often at most this leads to a run, is in the section watch of the settings. What changes
+    /// during the run is put right before this returns.
+    #[arg(long)]
+    settle: bool,
     #[command(flatten)]
     pub output: Output,
+}
+
+impl Arguments {
+    /// Says whether the run takes place before there is a service manager to be asked.
+    pub fn is_early(&self) -> bool {
+        self.stage == Some(Stage::Early)
+    }
 }
 
 /// How the outcome is told.
@@ -32,7 +54,13 @@ pub struct Output {
 }
 
 pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
-    let report = reseed::apply(world, &arguments.selection.request())?;
+    let request = Request {
+        unattended: arguments.unattended || arguments.stage.is_some(),
+        stage: arguments.stage,
+        ..arguments.selection.request()
+    };
+    let run = if arguments.settle { reseed::settle } else { reseed::apply };
+    let report = run(world, &request)?;
     arguments.output.tell(&report)
 }
 

@@ -13,7 +13,8 @@ pub fn start(verbose: bool) {
     if is_journal()
         && let Ok(journal) = tracing_journald::layer()
     {
-        let journal = journal.with_syslog_identifier("reseed".into());
+        // Without a prefix, OBJECT_SYSTEMD_UNIT is what systemd knows (systemd.journal-fields(7)).
+        let journal = journal.with_syslog_identifier("reseed".into()).with_field_prefix(None);
         return tracing_subscriber::registry().with(journal.with_filter(LevelFilter::INFO)).init();
     }
     // Setting up a log that says nothing costs more than reading the hooks does.

@@ -2,25 +2,33 @@
 //! to each command's own file.
 
 mod apply;
+mod ask;
 mod audit;
 mod check;
 mod docs;
 mod explain;
+mod generator;
 mod hook;
 mod log;
 mod plan;
+mod probe;
 mod rehome;
+mod release;
 mod rollback;
 mod seal;
 mod status;
 mod text;
+mod watch;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::probe::Prober;
 use crate::reseed::{ReseedError, World};
 use crate::service::systemd::Systemd;
 use crate::service::{self, Offline, Services};
@@ -47,7 +55,7 @@ const EXIT_STATUS: &str = "Exit status:\n  \
     0   done, or nothing to do\n  \
     1   something failed, and is as it was or is recorded for the next run\n  \
     2   wrong usage, or a file that cannot be understood\n  \
-    3   `check`, `plan --exit-code`: something is stale; `audit`: something is found\n  \
+    3   `check`, `plan --exit-code`, `probe`: something is stale; `audit`: something is found\n  \
     4   `check`, `apply --strict`: the identity is not proper\n  \
     75  another run holds the lock";
 
@@ -83,19 +91,39 @@ enum Command {
     Check(check::Arguments),
     /// Tell whose a file is, what reads it, and what would be done with it
     Explain(explain::Arguments),
+    /// Show what is really served, against what is on disk
+    Probe(probe::Arguments),
     /// Put back what a run replaced
     Rollback(rollback::Arguments),
+    /// Let a service go that is held back
+    Release(release::Arguments),
     /// Take out of an image what must be unique, and make sure that it is made again
     Seal(seal::Arguments),
     /// List every secret and id that is baked into an image; change nothing
     Audit(audit::Arguments),
     /// Show and check hooks
     Hook(hook::Arguments),
+    /// Wait for changes of the name at run time, and have them put right
+    #[command(hide = true)]
+    Watch(watch::Arguments),
+    /// Write the drop-ins of the units that hooks name, as at boot
+    #[command(hide = true)]
+    Generator(generator::Arguments),
+    /// Look who listens, or ask them what they serve; for this program itself
+    #[command(hide = true)]
+    Ask(ask::Arguments),
     /// Write a completion script for a shell to standard output
     Completions(docs::Completions),
     /// Write the manual pages into a directory
     #[command(hide = true)]
     Manual(docs::Manual),
+}
+
+/// Does what the program is for under the name that it was called by; nothing for its own name.
+pub fn by_another_name(arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    let mut arguments = arguments.map(PathBuf::from);
+    let called = arguments.next()?;
+    (called.file_name()? == "reseed-generator").then(|| generator::at_boot(arguments.next()))
 }
 
 /// Carries out a command line, and returns the exit status.
@@ -112,8 +140,21 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
     let open = |path: &Path| Root::open(path).map_err(|error| Failure::Usage(error.to_string()));
     let root = open(&line.global.root)?;
     let below = line.global.hooks.as_deref().map(open).transpose()?;
-    let services = services(&root)?;
-    let world = World { root: &root, below: below.as_ref(), services: services.as_ref(), now: clock::now() };
+    let early = matches!(&line.command, Command::Apply(arguments) if arguments.is_early());
+    let services = services(&root, early)?;
+    let prober = match (!early && service::is_booted(&root)?, &line.command) {
+        (false, _) => Prober::by_hand(),
+        // Whoever only looks holds no key, and may be anybody.
+        (true, Command::Probe(_)) => Prober::network(),
+        (true, _) => Prober::by_errand(Rc::clone(&services)),
+    };
+    let world = World {
+        root: &root,
+        below: below.as_ref(),
+        services: services.as_ref(),
+        prober: &prober,
+        now: clock::now(),
+    };
     match &line.command {
         Command::Status(arguments) => status::run(world, arguments),
         Command::Plan(arguments) => plan::run(world, arguments),
@@ -121,17 +162,23 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Rehome(arguments) => rehome::run(world, arguments),
         Command::Check(arguments) => check::run(world, arguments),
         Command::Explain(arguments) => explain::run(world, arguments),
+        Command::Probe(arguments) => probe::run(world, arguments),
         Command::Rollback(arguments) => rollback::run(world, arguments),
+        Command::Release(arguments) => release::run(world, arguments),
         Command::Seal(arguments) => seal::run(world, arguments),
         Command::Audit(arguments) => audit::run(arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
+        Command::Watch(arguments) => watch::run(world, arguments),
+        Command::Generator(arguments) => generator::run(world, arguments),
+        Command::Ask(arguments) => ask::run(world, arguments),
         Command::Completions(arguments) => docs::completions(arguments),
         Command::Manual(arguments) => docs::manual(arguments),
     }
 }
 
-fn services(root: &Root) -> Result<Box<dyn Services>, PathError> {
-    Ok(if service::is_booted(root)? { Box::new(Systemd::system_bus()) } else { Box::new(Offline) })
+/// Before the basic system is up there is no bus, and no service that could be told of anything.
+fn services(root: &Root, early: bool) -> Result<Rc<dyn Services>, PathError> {
+    Ok(if !early && service::is_booted(root)? { Rc::new(Systemd::system_bus()) } else { Rc::new(Offline) })
 }
 
 /// An exit status; see [`EXIT_STATUS`].

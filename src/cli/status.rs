@@ -22,6 +22,7 @@ pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
             &mut out,
             &serde_json::json!({
                 "identity": seen.plan.identity,
+                "kinds": seen.plan.kinds,
                 "name": seen.plan.name,
                 "put-off": seen.plan.put_off,
                 "stale": seen.plan.is_stale(),
@@ -29,6 +30,7 @@ pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
                 "idle": seen.facts.idle,
                 "failures": seen.ledger.failure,
                 "gates": seen.ledger.gate,
+                "waivers": seen.ledger.waiver,
                 "faults": seen.faults,
                 "notes": seen.notes,
             }),
@@ -45,6 +47,7 @@ fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {
         (None, Some(why)) => writeln!(out, "This machine has no name for a certificate: {why}")?,
         (None, None) => {}
     }
+    text::kinds(out, &seen.plan.kinds)?;
     text::identity(out, &seen.plan.identity)?;
     writeln!(out)?;
     for hook in &seen.plan.hooks {
@@ -60,6 +63,9 @@ fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {
         for task in &hook.tasks {
             writeln!(out, "          {}", text::files(task))?;
             writeln!(out, "          {}", task.verdict)?;
+            if let Some(fingerprint) = &task.fingerprint {
+                writeln!(out, "          {fingerprint}")?;
+            }
             for reason in &task.reasons {
                 writeln!(out, "          because {reason}")?;
             }
@@ -73,6 +79,11 @@ fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {
         if let Some(failure) = seen.ledger.failure.get(&hook.hook) {
             let (last, count) = (text::time(failure.last), failure.attempts);
             writeln!(out, "          failed {count} in a row, last on {last}: {}", failure.error)?;
+            writeln!(
+                out,
+                "          tried again by `reseed apply`, at the next boot, by itself from {}",
+                text::time(failure.again_at())
+            )?;
         }
     }
     for (hook, why) in &seen.facts.idle {
@@ -87,7 +98,19 @@ fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {
             text::time(gate.since),
             gate.reason
         )?;
-        writeln!(out, "          it is let go by the first `reseed apply` that makes it fresh")?;
+        writeln!(
+            out,
+            "          it is let go by the first `reseed apply` that makes it fresh; \
+             to let it go as it is: reseed release {unit} --anyway"
+        )?;
+    }
+    for (unit, waiver) in &seen.ledger.waiver {
+        let since = text::time(waiver.since);
+        writeln!(
+            out,
+            "{:<9} {unit} since {since}, although it is stale, because it was asked for",
+            "LET GO"
+        )?;
     }
     for fault in &seen.faults {
         writeln!(out, "{:<9} {fault}", "FAULT")?;

@@ -3,6 +3,7 @@
 
 mod bundles;
 mod identity;
+mod machine;
 mod packages;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,15 +14,16 @@ use time::OffsetDateTime;
 use crate::config::Settings;
 use crate::hook::reader::{Files, NoText};
 use crate::hook::{Catalogue, ExtraName, Families, Hook, HookName, Verb};
-use crate::identity::Facet;
+use crate::identity::{Facet, Identity};
 use crate::ledger::Ledger;
 use crate::plan::{Facts, HookFacts};
 use crate::seed::Subject;
+use crate::service::Services;
 use crate::system::clock;
 use crate::system::root::{PathError, Root};
 
 /// What is known before anything is gathered.
-#[derive(Debug)]
+#[derive(Clone, Copy)]
 pub struct Sources<'a> {
     /// The root that is worked on.
     pub root: &'a Root,
@@ -37,6 +39,10 @@ pub struct Sources<'a> {
     pub now: OffsetDateTime,
     /// Gather also facets that no hook asks for: for people.
     pub every_facet: bool,
+    /// Ask also what needs the network.
+    pub asks_network: bool,
+    /// Who runs the programs that ask.
+    pub services: &'a dyn Services,
 }
 
 /// Gathers the facts.
@@ -46,9 +52,7 @@ pub struct Sources<'a> {
 /// fact of that hook.
 pub fn gather(sources: &Sources<'_>) -> Result<Facts, PathError> {
     let root = sources.root;
-    let families = root
-        .text(Path::new("/etc/os-release"))
-        .map(|text| Families::from_os_release(&text.unwrap_or_default()))?;
+    let families = families(root)?;
     let (applicable, idle) = packages::applicable(root, sources.hooks);
     let identity = identity::gather(sources, wants_addresses(sources, &applicable))?;
     let hooks = hooks(sources, &families, &applicable);
@@ -57,10 +61,39 @@ pub fn gather(sources: &Sources<'_>) -> Result<Facts, PathError> {
         built: clock::built(),
         identity,
         subject: sources.seed.0.clone(),
+        domain_from_dns: sources.settings.identity.domain_from_dns,
+        boot: boot(root)?,
+        disable_after_boots: sources.settings.gate.disable_after_boots,
         renew_before_days: sources.settings.certificates.renew_before_days.count(),
         hooks,
         idle,
     })
+}
+
+/// The kernel's random id of this boot (random(4)).
+fn boot(root: &Root) -> Result<Option<String>, PathError> {
+    if !root.is_live() {
+        return Ok(None);
+    }
+    let id = root.text(Path::new("/proc/sys/kernel/random/boot_id"))?;
+    Ok(id.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()))
+}
+
+/// The distribution families of a root.
+///
+/// # Errors
+/// [`PathError`]
+pub fn families(root: &Root) -> Result<Families, PathError> {
+    let text = root.text(Path::new("/etc/os-release"))?;
+    Ok(Families::from_os_release(&text.unwrap_or_default()))
+}
+
+/// Gathers who the machine is, every facet, and nothing else.
+///
+/// # Errors
+/// As for [`gather`].
+pub fn who(sources: &Sources<'_>) -> Result<Identity, PathError> {
+    identity::gather(sources, true)
 }
 
 fn wants_addresses(sources: &Sources<'_>, applicable: &[&Hook]) -> bool {
@@ -82,7 +115,7 @@ fn hooks(sources: &Sources<'_>, families: &Families, applicable: &[&Hook]) -> BT
     let mut owners: BTreeMap<PathBuf, HookName> = BTreeMap::new();
     for by_itself in [true, false] {
         for (hook, found) in applicable.iter().zip(&found).filter(|(_, found)| found.by_itself == by_itself) {
-            for path in found.paths() {
+            for path in found.paths().chain(machine::paths(hook, families)) {
                 let real = sources.root.resolve(path).unwrap_or_else(|_| path.to_owned());
                 owners.entry(real).or_insert_with(|| hook.name.clone());
             }
@@ -94,7 +127,8 @@ fn hooks(sources: &Sources<'_>, families: &Families, applicable: &[&Hook]) -> BT
         .zip(found)
         .map(|(hook, found)| {
             let settings = sources.settings.hook(&hook.name);
-            let built = bundles::build(sources, hook, found, &owners, &tracked);
+            let mut built = bundles::build(sources, hook, found, &owners, &tracked);
+            machine::build(sources, hook, families, &owners, &mut built);
             let units = units(sources.root, hook, families, &built.reals());
             let facts = HookFacts {
                 watches: hook.watches.clone(),
@@ -107,7 +141,13 @@ fn hooks(sources: &Sources<'_>, families: &Families, applicable: &[&Hook]) -> BT
                     .checks
                     .iter()
                     .filter(|check| families.match_any(&check.family))
-                    .map(|check| check.command.clone())
+                    .cloned()
+                    .collect(),
+                probes: hook
+                    .probes
+                    .iter()
+                    .filter(|probe| families.match_any(&probe.family))
+                    .map(|probe| (probe.port, probe.protocol))
                     .collect(),
                 problems: built.problems,
             };

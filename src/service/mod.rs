@@ -8,11 +8,16 @@ pub mod hostnamed;
 pub mod systemd;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::hook::{Policy, Verb};
 use crate::ledger::Former;
+use crate::system::process;
 use crate::system::root::{PathError, Root};
+
+/// Where a file by the name of a unit makes that unit's condition fail.
+pub const MARKS: &str = "/run/reseed/hold";
 
 /// Says whether a service manager runs on this root: sd_booted(3) tells by the same directory.
 ///
@@ -36,10 +41,41 @@ pub struct Told {
     pub verb: Verb,
     /// Whether it did, and still ran a moment later.
     pub result: Result<(), ServiceError>,
+    /// Its job waits for the one in which we run: nothing can be seen of it before we end.
+    pub waits: bool,
+}
+
+/// A program of somebody else's, and what it may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Errand<'a> {
+    /// Program and arguments, never through a shell.
+    pub command: &'a [String],
+    /// Paths that it may write to; all others are read-only.
+    pub writes: &'a [PathBuf],
+    /// Whether it may use the network.
+    pub network: bool,
+    /// How long it may take.
+    pub limit: Duration,
+    /// Octets of its output that are kept: its beginning.
+    pub kept: u64,
+    /// The capabilities that it may have, as a set of bits (capabilities(7)); all when nothing is said.
+    pub capabilities: Option<u64>,
+}
+
+impl<'a> Errand<'a> {
+    /// A program that writes nothing, has no network, and whose output is for a message.
+    pub fn new(command: &'a [String], limit: Duration) -> Self {
+        Self { command, writes: &[], network: false, limit, kept: process::KEPT, capabilities: None }
+    }
 }
 
 /// What can be asked of a service manager.
 pub trait Services {
+    /// Says whether there is anybody to be asked: not in another root, and not yet in early boot.
+    fn answers(&self) -> bool {
+        true
+    }
+
     /// Asks every active unit that matches a pattern to take up new files: each once, by the
     /// stronger verb where two patterns match it, all at the same time; waits for their jobs and
     /// looks again a moment later. Units that do not run are not told. By the units' names.
@@ -48,35 +84,83 @@ pub trait Services {
     /// [`ServiceError`] when the manager itself cannot be asked; a unit that fails is in the answer.
     fn tell(&self, requests: &BTreeMap<String, Verb>) -> Result<BTreeMap<String, Told>, ServiceError>;
 
-    /// Keeps the units that match a pattern, and what triggers them, from running, in the way that
-    /// takes effect for their kind. For [`Policy::Hold`] the caller has already written the marks
-    /// and drop-ins; the manager reads them anew and stops the units.
+    /// The units that start those that match a pattern when something happens: sockets, timers.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the manager itself cannot be asked.
+    fn triggers(&self, pattern: &str) -> Result<Vec<String>, ServiceError>;
+
+    /// Makes the manager read all unit files anew.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the manager itself cannot be asked.
+    fn reload(&self) -> Result<(), ServiceError>;
+
+    /// Keeps the units that match a pattern, and what triggers them, from running. For
+    /// [`Policy::Disable`] in the way that takes effect for their kind; for [`Policy::Hold`] their
+    /// condition already fails, and only what runs is stopped. Nothing in the answer means that
+    /// there is no such unit, or that nothing had to be done.
     ///
     /// # Errors
     /// [`ServiceError`] when a unit still runs, or would start again.
     fn gate(&self, pattern: &str, policy: Policy) -> Result<Vec<Former>, ServiceError>;
 
-    /// Undoes a gate: what was enabled is enabled, what ran is started.
+    /// Undoes a gate: what was enabled is enabled, what ran is started, and so is what matches the
+    /// pattern and was passed over because its condition failed.
     ///
     /// # Errors
     /// [`ServiceError`] when the manager refuses.
-    fn release(&self, former: &[Former]) -> Result<(), ServiceError>;
+    fn release(&self, pattern: &str, former: &[Former]) -> Result<(), ServiceError>;
+
+    /// Runs a program to its end, away from our own sandbox and within what it has declared, and
+    /// returns the beginning of what it printed.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when it could not be run, failed, or was not through in time.
+    fn run(&self, errand: &Errand<'_>) -> Result<String, ServiceError>;
+
+    /// Starts or stops the timer that tries again what is left undone; waits for nothing.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the manager refuses; a timer that is not installed is no error.
+    fn retry(&self, wanted: bool) -> Result<(), ServiceError>;
 }
 
-/// No service manager: the root that is worked on does not run.
+/// No service manager: the root that is worked on does not run, or not yet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Offline;
 
 impl Services for Offline {
+    fn answers(&self) -> bool {
+        false
+    }
+
     fn tell(&self, _: &BTreeMap<String, Verb>) -> Result<BTreeMap<String, Told>, ServiceError> {
         Ok(BTreeMap::new())
+    }
+
+    fn triggers(&self, _: &str) -> Result<Vec<String>, ServiceError> {
+        Ok(Vec::new())
+    }
+
+    fn reload(&self) -> Result<(), ServiceError> {
+        Ok(())
     }
 
     fn gate(&self, _: &str, _: Policy) -> Result<Vec<Former>, ServiceError> {
         Ok(Vec::new())
     }
 
-    fn release(&self, _: &[Former]) -> Result<(), ServiceError> {
+    fn release(&self, _: &str, _: &[Former]) -> Result<(), ServiceError> {
+        Ok(())
+    }
+
+    /// There is no sandbox of ours either: the program runs as our own child.
+    fn run(&self, errand: &Errand<'_>) -> Result<String, ServiceError> {
+        process::run(errand.command, errand.limit, errand.kept).map_err(ServiceError)
+    }
+
+    fn retry(&self, _: bool) -> Result<(), ServiceError> {
         Ok(())
     }
 }

@@ -1,11 +1,17 @@
 #!/bin/bash
-# boot.sh NAME [--variant V] [--hostname FQDN] [--address CIDR] [--owner PID] [--no-start]
+# boot.sh NAME [--variant V | --clone OTHER] [--disk] [--hostname FQDN] [--machine-id HOW]
+#              [--address CIDR] [--owner PID] [--no-start | --no-wait]
 # Boots machine NAME and waits until systemd inside has settled; prints "NAME STATE SECONDS".
-#   --variant   what it is copied from, the first time (mail)
-#   --hostname  renames it before it starts
-#   --address   the address of its eth0 in this boot (198.51.100.10/24)
-#   --owner     the machine goes, with its files, when that process is no more
-#   --no-start  only makes the copy and prints where its root is
+#   --variant     what it is copied from, the first time (mail)
+#   --clone       copied from another machine instead, which must be off; its machine-id is new unless told
+#   --disk        the first time: its root gets a disk of its own, so that "stop.sh --cut" is a power cut
+#   --hostname    renames it before it starts
+#   --machine-id  absent, empty, uninitialized or new, and the copy that D-Bus keeps gone
+#   --first-boot  the same as --machine-id uninitialized
+#   --address     the address of its eth0 in this boot (198.51.100.10/24)
+#   --owner       the machine goes, with its files, when that process is no more
+#   --no-start    only makes the copy and prints where its root is
+#   --no-wait     starts it and comes back at once
 # A reboot asked for inside is carried out.
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -23,6 +29,9 @@ supervise() {  # runs nspawn, again for as long as it says "reboot" (133, becaus
 }
 watch_owner() {  # a killed test runner cannot tidy up
     while pid_is "$(machine_dir "$1")/owner.pid" >/dev/null; do sleep 1; done
+    # A start that is under way comes to its end first.
+    exec 9>"$(machine_dir "$1")/lock"
+    flock 9
     rm -f "$(machine_dir "$1")/watch.pid"
     exec "$LAB_HERE/stop.sh" "$1" --cut --remove
 }
@@ -33,14 +42,19 @@ esac
 
 name=${1:?usage: boot.sh NAME [options]}; shift
 check_name "$name"
-variant=mail fqdn="" address=198.51.100.10/24 owner="" start=1
+variant=mail clone="" disk="" fqdn="" id="" address=198.51.100.10/24 owner="" start=1 wait=1
 while [ $# -gt 0 ]; do
     case $1 in
         --variant) variant=$2; shift;;
+        --clone) clone=$2; id=${id:-new}; shift;;
+        --disk) disk=1;;
         --hostname) fqdn=$2; shift;;
+        --machine-id) id=$2; shift;;
+        --first-boot) id=uninitialized;;
         --address) address=$2; shift;;
         --owner) owner=$2; shift;;
         --no-start) start="";;
+        --no-wait) wait="";;
         *) die "unknown option $1";;
     esac
     shift
@@ -53,21 +67,26 @@ flock 9
 [ -z "$(cg_pids "$group")" ] || die "$name: processes of an earlier run are left; stop.sh $name --cut"
 
 if [ ! -e "$dir/complete" ]; then
-    [ -e "$built.stamp" ] || die "variant $variant is not built"
-    rm -rf --one-file-system "$dir/root"
-    mkdir "$dir/root"
-    # /usr is most of a system and its own machine never writes to it (it is read-only there), so links
-    # do. From outside: replace files under it, never write into them.
-    cp -al "$built/usr" "$dir/root/usr"
-    (cd "$built" && find . -mindepth 1 -maxdepth 1 ! -name usr -exec cp -a --reflink=auto -t "$dir/root" {} +)
+    from=$built usr=$built/usr
+    if [ -n "$clone" ]; then
+        other=$(machine_dir "$clone") from=$(machine_dir "$clone")/root usr=$(machine_dir "$clone")/usr
+        [ -e "$other/complete" ] || die "there is no machine $clone"
+        exec 8>"$other/lock"
+        flock 8
+        ! pid_is "$other/supervisor.pid" >/dev/null || die "$clone is running"
+        if [ -e "$other/disk.img" ]; then disk_mount "$other"; else usr=$from/usr; fi
+    else
+        [ -e "$built.stamp" ] || die "variant $variant is not built"
+    fi
+    copy_system "$from" "$usr" "$dir/root"
+    exec 8>&-
+    if [ -n "$disk" ]; then disk_make "$dir"; fi
     touch "$dir/complete"
 fi
+if [ -n "$owner" ]; then own "$name" "$owner"; fi
+if [ -e "$dir/disk.img" ]; then disk_mount "$dir"; fi
 [ -z "$fqdn" ] || set_identity "$dir/root" "$fqdn"
-if [ -n "$owner" ] && ! pid_is "$dir/watch.pid" >/dev/null; then
-    pid_write "$dir/owner.pid" "$owner"
-    setsid "$0" --watch-owner "$name" </dev/null >/dev/null 2>&1 9>&- &
-    pid_write "$dir/watch.pid" $!
-fi
+[ -z "$id" ] || set_machine_id "$dir/root" "$id"
 if [ -z "$start" ]; then echo "$dir/root"; exit 0; fi
 
 net_up "$name" "$address"
@@ -78,6 +97,7 @@ setsid "$0" --supervise "$dir" "$group" \
     --console=read-only --resolv-conf=off --timezone=off --link-journal=no \
     </dev/null >"$dir/console.log" 2>&1 9>&- &
 pid_write "$dir/supervisor.pid" $!
+[ -n "$wait" ] || exit 0
 state=$(settle "$name" 90) || { tail -n 5 "$dir/console.log" >&2; "$LAB_HERE/stop.sh" "$name" --cut; die "$name: $state"; }
 took=$((($(date +%s%N) - began) / 1000000))
 printf '%s %s %d.%03d\n' "$name" "$state" $((took / 1000)) $((took % 1000))

@@ -2,12 +2,14 @@
 # build-root.sh VARIANT
 # Builds roots/VARIANT: a bare Debian (made once), the packages of variants/VARIANT.pkgs, then
 # variants/VARIANT.setup run inside. Does nothing when it is there and its inputs are what they were.
+# VARIANT "base": only the bare Debian.
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 
 variant=${1:?usage: build-root.sh VARIANT}
 check_name "$variant"
-inputs=("$LAB_HERE/build-root.sh" "$LAB_HERE/variants/$variant.pkgs" "$LAB_HERE/variants/$variant.setup")
+inputs=("$LAB_HERE/build-root.sh")
+[ "$variant" = base ] || inputs+=("$LAB_HERE/variants/$variant.pkgs" "$LAB_HERE/variants/$variant.setup")
 root=$LAB_DIR/roots/$variant new=$LAB_DIR/roots/$variant.new log=$LAB_DIR/roots/$variant.log
 base=$LAB_DIR/cache/base-$LAB_SUITE.tar group=$LAB_TAG-build-$variant
 mkdir -p "$LAB_DIR/cache/debs/partial" "$LAB_DIR/roots"
@@ -36,6 +38,7 @@ if [ ! -s "$base" ]; then
     mv "$base.new" "$base"
     rm -rf --one-file-system "$new"
 fi
+[ "$variant" != base ] || exit 0
 
 echo "lab: building $variant" >&2
 mkdir -p "$new"

@@ -5,7 +5,8 @@
 # Its state, private to this checkout:
 #   cache/           the bare system as a tar file, downloaded packages
 #   roots/VARIANT    built systems, never booted themselves
-#   machines/NAME/   root/ (a copy), pids ("PID STARTTIME"), console.log
+#   machines/NAME/   root/ (a copy), pids ("PID STARTTIME"), console.log; with a disk of its own also
+#                    disk.img, mounted on root/ while the machine is looked at, and usr/, bound into it
 set -euo pipefail
 LAB_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LAB_DIR=$(realpath -m "${RESEED_LAB_DIR:-${CARGO_TARGET_DIR:-$LAB_HERE/../../target}/lab}")
@@ -25,7 +26,8 @@ lab_missing() {
     local tool d
     [ "$(id -u)" = 0 ] || { echo "not root"; return; }
     [ "$(. /etc/os-release && echo "$ID")" = debian ] || { echo "this host is not Debian"; return; }
-    for tool in systemd-nspawn:systemd-container debootstrap:debootstrap ip:iproute2 nsenter:util-linux openssl:openssl; do
+    for tool in systemd-nspawn:systemd-container debootstrap:debootstrap ip:iproute2 nsenter:util-linux openssl:openssl \
+        mkfs.ext4:e2fsprogs losetup:mount perl:perl-base; do
         command -v "${tool%:*}" >/dev/null || { echo "${tool%:*} not found (package ${tool#*:})"; return; }
     done
     ip netns add "$LAB_TAG-try-$$" 2>/dev/null || { echo "no network name space may be made"; return; }
@@ -34,6 +36,7 @@ lab_missing() {
     [ -n "$d" ] || { echo "no control groups under /sys/fs/cgroup"; return; }
     mkdir "$d/$LAB_TAG-try-$$" 2>/dev/null || { echo "no control group may be made in $d"; return; }
     rmdir "$d/$LAB_TAG-try-$$"
+    losetup -f >/dev/null 2>&1 || echo "no loop device"
 }
 
 # Where this host gets its packages, the machines do too: lines of "URI SUITE COMPONENT".
@@ -53,6 +56,72 @@ set_identity() {
     esac >"$1/etc/hosts"
 }
 
+# copy_system ROOT USR TARGET: /usr is most of a system and its own machine never writes to it (it is
+# read-only there), so links do. From outside: replace files under it, never write into them.
+copy_system() {
+    rm -rf --one-file-system "$3"
+    mkdir "$3"
+    cp -al "$2" "$3/usr"
+    (cd "$1" && find . -mindepth 1 -maxdepth 1 ! -name usr -exec cp -a --reflink=auto -t "$3" {} +)
+}
+
+# set_machine_id ROOT absent|empty|uninitialized|new: as those who make images leave it. The copy that D-Bus
+# keeps goes, or the old one would come back from there.
+set_machine_id() {
+    rm -f "$1/var/lib/dbus/machine-id" "$1/etc/machine-id"
+    case $2 in
+        absent) ;;
+        empty) : >"$1/etc/machine-id";;
+        uninitialized) echo uninitialized >"$1/etc/machine-id";;
+        new) tr -d - </proc/sys/kernel/random/uuid >"$1/etc/machine-id";;
+        *) die "unknown machine-id '$2'";;
+    esac
+}
+
+# --- disks: the root, without /usr, on an ext4 image of its own, so that what was not synced can be lost --
+disk_make() {  # disk_make DIR: puts DIR/root on DIR/disk.img
+    rm -rf --one-file-system "${1:?}/usr"
+    mv "$1/root/usr" "$1/usr"
+    mkdir "$1/root/usr"
+    mkfs.ext4 -q -F -d "$1/root" "$1/disk.img" $(($(du -sm "$1/root" | cut -f1) * 2 + 256))M >/dev/null
+    rm -rf --one-file-system "$1/root"
+    mkdir "$1/root"
+}
+disk_mount() {  # as a boot does: preened first, which replays the journal (1: errors were corrected)
+    local rc=0
+    ! mountpoint -q "$1/root" || return 0
+    disk_is_free "$1" || die "\"$1/disk.img\" is in use"
+    e2fsck -p "$1/disk.img" >"$1/fsck.log" 2>&1 || rc=$?
+    [ $rc -le 1 ] || { cat "$1/fsck.log" >&2; die "e2fsck: $rc"; }
+    mount -o loop "$1/disk.img" "$1/root"
+    mount --bind "$1/usr" "$1/root/usr"
+}
+disk_umount() {
+    local try m
+    for m in "$1/root/usr" "$1/root"; do
+        for try in 0 0.1 0.2 0.5 1 2; do
+            sleep "$try"
+            mountpoint -q "$m" || break
+            umount "$m" 2>/dev/null || true
+        done
+        ! mountpoint -q "$m" || die "cannot unmount \"$m\""
+    done
+    disk_is_free "$1" || die "\"$1/disk.img\" is still in use"
+}
+disk_is_free() {  # a name space that is going away can hold a mount a moment longer
+    local try
+    for try in 0 0.1 0.2 0.5 1 2 5; do
+        sleep "$try"
+        [ -n "$(losetup -n -O NAME -j "$1/disk.img")" ] || return 0
+    done
+    return 1
+}
+# The file system stops as if its disk had lost power: EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH.
+disk_cut() {
+    # shellcheck disable=SC2016  # perl's
+    perl -e 'my $how = pack("L", 2); open(F, "<", $ARGV[0]) && ioctl(F, 0x8004587d, $how) or die "$!\n"' "$1/root"
+}
+
 # --- processes: only a pid that still is the process that was recorded is ever signalled ---------------
 pid_start() {
     local stat
@@ -67,6 +136,14 @@ pid_is() {  # pid_is FILE: prints the pid in it while that process lives
     local pid start
     [ -s "$1" ] && read -r pid start <"$1" && [ -n "$start" ] && [ "$(pid_start "$pid")" = "$start" ] && echo "$pid"
 }
+own() {  # own NAME PID: the machine goes, with its files, when that process is no more
+    local dir
+    dir=$(machine_dir "$1")
+    ! pid_is "$dir/watch.pid" >/dev/null || return 0
+    pid_write "$dir/owner.pid" "$2"
+    setsid "$LAB_HERE/boot.sh" --watch-owner "$1" </dev/null >/dev/null 2>&1 9>&- &
+    pid_write "$dir/watch.pid" $!
+}
 # leader NAME: the host's pid of the machine's init. Asked every time: a reboot changes it.
 leader() {
     local np l=""
@@ -79,6 +156,10 @@ in_machine() {  # in_machine LEADER COMMAND...
     nsenter -t "$l" -a env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         HOME=/root LANG=C.UTF-8 TERM=dumb SYSTEMD_PAGER="" SYSTEMD_COLORS=0 "$@"
 }
+# Ports of which we know what is spoken there: STARTTLS in that protocol, or TLS from the first byte.
+# shellcheck disable=SC2034  # for those who source this
+declare -A LAB_PORTS=([25]=smtp [110]=pop3 [143]=imap [389]=ldap [443]="" [465]="" [587]=smtp [636]="" [993]="" [995]=""
+    [4190]=sieve [5432]=postgres [8443]="" [9443]="")
 # settle NAME SECONDS: prints running, degraded, ...; fails when the time is over or the machine gone
 settle() {
     local l s="" end=$((SECONDS + $2))
@@ -137,6 +218,13 @@ net_up() {  # net_up NAME CIDR
     ip -n "$x" addr add "${2%.*}.254/${2#*/}" dev eth0
     for n in "$m" "$x"; do ip -n "$n" link set eth0 up; done
 }
+# in_world NAME COMMAND...: where the machine is seen from. (Not "ip netns exec": it copies every mount of this
+# host, the disks of machines too, and keeps them busy for as long as the command runs.)
+in_world() {
+    local n=$1; shift
+    nsenter --net="/run/netns/$LAB_TAG-$n-x" "$@"
+}
+address_of() { ip -n "$LAB_TAG-$1" -4 -o addr show dev eth0 | awk '{ sub("/.*", "", $4); print $4; exit }'; }
 net_down() {
     local n
     for n in "$LAB_TAG-$1" "$LAB_TAG-$1-x"; do [ ! -e "/run/netns/$n" ] || ip netns del "$n"; done

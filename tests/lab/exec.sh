@@ -7,7 +7,7 @@
 name=${1:?usage: exec.sh NAME COMMAND...}; shift
 check_name "$name"
 case ${1:-} in
-    --outside) shift; exec ip netns exec "$LAB_TAG-$name-x" "$@";;
+    --outside) shift; in_world "$name" "$@"; exit;;
     --settle) settle "$name" "$2"; exit;;
 esac
 l=$(leader "$name") || die "$name is not running"

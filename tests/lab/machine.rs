@@ -2,13 +2,49 @@
 //!
 //! The work is done by the shell scripts beside this file, which serve people too.
 
+#![allow(dead_code, reason = "each test program uses its own part of this")]
+
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Trial};
+
+/// Cases by name, and why they cannot run here, if they cannot.
+pub type Group<'a> = (fn() -> Option<String>, &'a [(&'a str, fn())]);
+
+/// Runs these cases, two at a time. Those that cannot run here are reported as ignored, or, with
+/// `RESEED_TESTS_REQUIRE_ALL=1`, as failed.
+pub fn run(groups: &[Group<'_>]) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // A machine keeps about one processor busy while it boots.
+    arguments.test_threads.get_or_insert(2);
+    let required = std::env::var_os("RESEED_TESTS_REQUIRE_ALL").is_some_and(|value| value == "1");
+    let mut trials = Vec::new();
+    for (missing, cases) in groups {
+        let missing = if arguments.list { None } else { missing() };
+        if let Some(reason) = &missing {
+            eprintln!("lab: no machine can be booted: {reason}");
+        }
+        for &(name, case) in *cases {
+            let missing = missing.clone();
+            let ignored = missing.is_some() && !required;
+            let run = move || match missing {
+                Some(reason) => Err(reason.into()),
+                None => {
+                    case();
+                    Ok(())
+                }
+            };
+            trials.push(Trial::test(name, run).with_ignored_flag(ignored));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
 
 /// A machine under test.
 pub struct Machine {
@@ -17,14 +53,9 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Makes a machine, not yet booted, with the program under test and the hooks we ship in it.
-    /// Whatever an earlier run left under this name goes first.
+    /// Makes a mail server, not yet booted, with the program under test and the hooks we ship in it.
     pub fn new(name: &'static str) -> Self {
-        built_root();
-        checked(script("stop.sh").args([name, "--cut", "--remove"]));
-        let owner = std::process::id().to_string();
-        let root = checked(script("boot.sh").args([name, "--no-start", "--owner", &owner]));
-        let machine = Self { name, root: PathBuf::from(root.trim_end()) };
+        let machine = Self::of("mail", name, &[]);
         fs::copy(env!("CARGO_BIN_EXE_reseed"), machine.path("/usr/bin/reseed")).unwrap();
         for hook in fs::read_dir(hooks_we_ship()).unwrap() {
             let hook = hook.unwrap();
@@ -34,14 +65,85 @@ impl Machine {
         machine
     }
 
+    /// Makes a machine of this variant, not yet booted and without `reseed`. Options are those of `boot.sh`,
+    /// such as `--disk`.
+    pub fn of(variant: &str, name: &'static str, options: &[&str]) -> Self {
+        built_root(variant);
+        Self::made(name, &[&["--variant", variant], options].concat())
+    }
+
+    /// Copies it, powered off, as it stands; the copy has a machine-id of its own.
+    pub fn cloned(&self, name: &'static str) -> Self {
+        Self::made(name, &["--clone", self.name])
+    }
+
+    /// Whatever an earlier run left under this name goes first.
+    fn made(name: &'static str, options: &[&str]) -> Self {
+        checked(script("stop.sh").args([name, "--cut", "--remove"]));
+        let owner = std::process::id().to_string();
+        let root = checked(script("boot.sh").args([name, "--no-start", "--owner", &owner]).args(options));
+        Self { name, root: PathBuf::from(root.trim_end()) }
+    }
+
     /// Starts it and waits until its services are up.
     pub fn boot(&self) {
-        checked(script("boot.sh").arg(self.name));
+        self.boot_with(&[]);
+    }
+
+    /// The same with options of `boot.sh`, such as `--machine-id absent`.
+    pub fn boot_with(&self, options: &[&str]) {
+        checked(script("boot.sh").arg(self.name).args(options));
+    }
+
+    /// Starts it and comes back at once.
+    pub fn start(&self) {
+        self.boot_with(&["--no-wait"]);
+    }
+
+    /// Waits until its start, or a reboot from inside, is over; returns what `systemctl is-system-running` says.
+    pub fn settled(&self) -> String {
+        checked(script("exec.sh").args([self.name, "--settle", "90"])).trim_end().to_owned()
     }
 
     /// Powers it off in good order.
     pub fn power_off(&self) {
-        checked(script("stop.sh").arg(self.name));
+        self.stop(&[]);
+    }
+
+    /// Ends it on the spot. Made with `--disk`, it loses what was not synced.
+    pub fn cut(&self) {
+        self.stop(&["--cut"]);
+    }
+
+    fn stop(&self, options: &[&str]) {
+        checked(script("stop.sh").arg(self.name).args(options));
+        // So that the files on a disk can be looked at.
+        self.boot_with(&["--no-start"]);
+    }
+
+    /// Has these generators timed from the next boot on.
+    pub fn time_generators(&self, generators: &[&str]) {
+        for generator in generators {
+            let wrapper = format!("/etc/systemd/system-generators/{generator}");
+            self.write(&wrapper, &fs::read_to_string(scripts().join("timed-generator")).unwrap());
+            fs::set_permissions(self.path(&wrapper), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+
+    /// How long each run of a timed generator took, in the order of the runs since the boot.
+    pub fn generator_times(&self, generator: &str) -> Vec<Duration> {
+        let times = self.ok(&["cat", "/run/generator-times"]);
+        let of_this_one = times.lines().filter_map(|line| line.strip_prefix(generator)?.strip_prefix(' '));
+        of_this_one.map(|nanoseconds| Duration::from_nanos(nanoseconds.parse().unwrap())).collect()
+    }
+
+    /// Asks these ports all the time from now on, from outside, and keeps what they show. The machine is started.
+    pub fn watch(&self, ports: &[u16]) -> Watch {
+        let seen = self.root.with_file_name("watch");
+        let ports = ports.iter().map(u16::to_string);
+        let mut watch = script("watch.sh");
+        watch.arg(self.name).args(ports).stdout(File::create(&seen).unwrap());
+        Watch { child: watch.spawn().unwrap(), seen }
     }
 
     /// Gives it another name in `/etc/hostname` and `/etc/hosts`, and where it runs, in its kernel too.
@@ -177,6 +279,53 @@ impl Drop for Machine {
     }
 }
 
+/// Asks ports of a machine all the time; ends when it is dropped.
+pub struct Watch {
+    child: Child,
+    seen: PathBuf,
+}
+
+impl Watch {
+    /// Every certificate that was shown until now, in the order of time.
+    pub fn shown(&self) -> Vec<Shown> {
+        let seen = fs::read_to_string(&self.seen).unwrap();
+        // The last line may still be half written.
+        let lines = seen.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        lines.map(Shown::from_line).collect()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One sight of a certificate.
+#[derive(Debug)]
+pub struct Shown {
+    /// Milliseconds since 1970.
+    pub at: u64,
+    pub port: u16,
+    pub fingerprint: String,
+    /// As RFC 2253 writes it.
+    pub subject: String,
+}
+
+impl Shown {
+    fn from_line(line: &str) -> Self {
+        let fields: Vec<_> = line.split('\t').collect();
+        let [at, port, fingerprint, subject] = fields.try_into().expect("a line of watch.sh");
+        Self {
+            at: at.parse().unwrap(),
+            port: port.parse().unwrap(),
+            fingerprint: fingerprint.to_owned(),
+            subject: subject.to_owned(),
+        }
+    }
+}
+
 /// What a service showed to a client.
 #[derive(Debug)]
 pub struct Served {
@@ -227,20 +376,22 @@ pub fn checked(command: &mut Command) -> String {
     said
 }
 
-/// Builds the root that machines are copied from, once, and keeps other runs from this checkout waiting.
-fn built_root() {
+/// Builds the root that machines of this variant are copied from, where it is not built yet, and keeps other
+/// runs from this checkout waiting.
+fn built_root(variant: &str) {
     static LOCK: OnceLock<File> = OnceLock::new();
     LOCK.get_or_init(|| {
         fs::create_dir_all(lab_directory()).unwrap();
         let lock = File::create(lab_directory().join("lock")).unwrap();
         lock.lock().unwrap();
-        let built = script("build-root.sh").arg("mail").status().unwrap();
-        assert!(built.success(), "the root was not built: {built}");
         lock
     });
+    let built = script("build-root.sh").arg(variant).status().unwrap();
+    assert!(built.success(), "the root of {variant} was not built: {built}");
 }
 
-fn script(name: &str) -> Command {
+/// One of the scripts beside this file.
+pub fn script(name: &str) -> Command {
     let mut command = Command::new(scripts().join(name));
     command.env("RESEED_LAB_DIR", lab_directory()).stdin(Stdio::null());
     command

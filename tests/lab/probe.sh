@@ -9,18 +9,16 @@
 name=${1:?usage: probe.sh NAME FQDN [PORT...]} fqdn=${2:?usage: probe.sh NAME FQDN [PORT...]}; shift 2
 check_name "$name"
 l=$(leader "$name") || die "$name is not running"
-declare -A starttls=([25]=smtp [110]=pop3 [143]=imap [389]=ldap [443]="" [465]="" [587]=smtp [636]="" [993]="" [995]=""
-    [5432]=postgres)
-address=$(ip -n "$LAB_TAG-$name" -4 -o addr show dev eth0 | awk '{ sub("/.*", "", $4); print $4; exit }')
+address=$(address_of "$name")
 if [ $# = 0 ]; then
     mapfile -t open < <(in_machine "$l" ss -ltnH | awk '$4 !~ /^(127\.|\[::1\])/ { sub(".*:", "", $4); print $4 }' | sort -nu)
     set -- "${open[@]}"
 fi
 rc=0
 for port in "$@"; do
-    [ -n "${starttls[$port]+known}" ] || continue
-    pem=$(ip netns exec "$LAB_TAG-$name-x" timeout 15 openssl s_client -connect "$address:$port" -servername "$fqdn" \
-        ${starttls[$port]:+-starttls "${starttls[$port]}"} </dev/null 2>/dev/null | openssl x509 2>/dev/null) ||
+    [ -n "${LAB_PORTS[$port]+known}" ] || continue
+    pem=$(in_world "$name" timeout 15 openssl s_client -connect "$address:$port" -servername "$fqdn" \
+        ${LAB_PORTS[$port]:+-starttls "${LAB_PORTS[$port]}"} </dev/null 2>/dev/null | openssl x509 2>/dev/null) ||
         { printf '%s\tNOTLS\t-\t-\t-\n' "$port"; rc=1; continue; }
     # -checkhost says it in words and exits 0 either way
     if openssl x509 -noout -checkhost "$fqdn" <<<"$pem" | grep -q 'does match'; then match=MATCH; else match=MISMATCH rc=1; fi

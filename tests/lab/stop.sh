@@ -1,6 +1,7 @@
 #!/bin/bash
 # stop.sh NAME [--cut] [--remove]
-# Powers machine NAME off in good order; --cut kills it on the spot; --remove deletes its files too.
+# Powers machine NAME off in good order; --cut kills it on the spot, and where it has a disk of its own, what
+# was not synced is lost, as in a power cut; --remove deletes its files too.
 # Whatever an earlier run left under that name goes as well. Stopping a stopped machine is no error.
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -25,6 +26,7 @@ if [ -z "$cut" ] && np=$(pid_is "$dir/nspawn.pid"); then
     kill -TERM "$np"  # nspawn asks the machine's init to power off
     wait_gone 30 || echo "lab: $name did not stop in 30 s, cutting" >&2
 fi
+if [ -n "$cut" ] && [ -z "$remove" ] && mountpoint -q "$dir/root"; then disk_cut "$dir"; fi
 # The init of a pid name space takes every process in it along.
 if l=$(leader "$name"); then kill -KILL "$l" || true; wait_gone 5 || true; fi
 for role in supervisor watch; do
@@ -36,5 +38,6 @@ net_down "$name"
 # nspawn's own traces, which it leaves when it is killed.
 [ ! -d "/run/systemd/nspawn/propagate/$group" ] || rmdir "/run/systemd/nspawn/propagate/$group"
 [ ! -d "$dir/root" ] || rm -f "/run/systemd/nspawn/locks/inode-$(stat -c %d:%i "$dir/root")"
+if [ -e "$dir/disk.img" ]; then disk_umount "$dir"; fi
 rm -f "$dir"/*.pid
 if [ -n "$remove" ]; then rm -rf --one-file-system "$dir"; fi

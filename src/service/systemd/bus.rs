@@ -13,7 +13,7 @@ use std::time::Duration;
 // zbus shows this trait nowhere else, and without it no signal can be read.
 use zbus::export::futures_core::Stream as _;
 use zbus::proxy::CacheProperties;
-use zbus::{Connection, OwnedObjectPath, Result, block_on};
+use zbus::{Connection, OwnedObjectPath, Result, Variant, block_on};
 
 use super::proxy::{JobProxy, JobRemovedStream, ManagerProxy, Row, ServiceProxy, UnitProxy};
 
@@ -138,6 +138,11 @@ impl Bus {
         self.jobs.during(self.manager.stop_unit(unit, REPLACE))
     }
 
+    /// Starts a unit that has no file and goes with its end.
+    pub fn start_transient(&mut self, name: &str, properties: Vec<(&str, Variant<'_>)>) -> Result<Job> {
+        self.jobs.during(self.manager.start_transient_unit(name, "fail", properties, Vec::new()))
+    }
+
     /// Removes the links that enable a unit; says whether there were any.
     pub fn disable(&mut self, unit: &str) -> Result<bool> {
         Ok(!self.jobs.during(self.manager.disable_unit_files(&[unit], false))?.is_empty())
@@ -200,6 +205,14 @@ impl Bus {
             Ok(all)
         };
         self.jobs.during(call)
+    }
+
+    /// The parameters of the conditions that failed when the unit was last to be started.
+    pub fn failed_conditions(&mut self, unit: &Unit) -> Result<Vec<String>> {
+        let call = async { unit_proxy(&self.connection, &unit.path).await?.conditions().await };
+        let conditions = self.jobs.during(call)?;
+        let failed = conditions.into_iter().filter(|(.., state)| *state < 0);
+        Ok(failed.map(|(_, _, _, parameter, _)| parameter).collect())
     }
 
     /// Where the unit's file is.

@@ -8,7 +8,7 @@ use std::thread;
 use zbus::connection::Builder;
 use zbus::fdo::{Error, Result};
 use zbus::object_server::SignalEmitter;
-use zbus::{Guid, ObjectServer, OwnedObjectPath, block_on};
+use zbus::{Guid, ObjectServer, OwnedObjectPath, OwnedVariant, Variant, block_on};
 
 use super::*;
 
@@ -49,6 +49,8 @@ pub(super) struct FakeUnit {
     pub triggered_by: Vec<String>,
     pub wanted_by: Vec<String>,
     pub fragment: String,
+    /// The condition on which its last start failed.
+    pub passed_over_by: Option<String>,
     /// What happens to it by itself, and when.
     pub fate: Option<(Instant, Way)>,
 }
@@ -63,6 +65,7 @@ pub(super) fn unit(name: &'static str, active: &'static str, file: &'static str,
         triggered_by: Vec::new(),
         wanted_by: Vec::new(),
         fragment: String::new(),
+        passed_over_by: None,
         fate: None,
     }
 }
@@ -76,6 +79,8 @@ pub(super) struct World {
     /// What was asked for, in order.
     pub calls: Vec<String>,
     pub jobs: u32,
+    /// What a transient unit does.
+    pub script: &'static str,
 }
 
 impl World {
@@ -306,6 +311,44 @@ impl Fake {
         self.job("reload", name, emitter, server).await
     }
 
+    /// Really runs the program, with the output that it was given.
+    async fn start_transient_unit(
+        &self,
+        name: String,
+        _mode: &str,
+        properties: Vec<(String, OwnedVariant)>,
+        _aux: Vec<(String, Vec<(String, OwnedVariant)>)>,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let mut command = None;
+        let mut outputs: Vec<std::os::fd::OwnedFd> = Vec::new();
+        for (key, value) in properties {
+            match (key.as_str(), &*value) {
+                ("ExecStart", Variant::Array(lines)) => {
+                    let line: Vec<_> = lines.iter().map(ToString::to_string).collect();
+                    command = Some(line.join(" "));
+                }
+                ("StandardOutputFileDescriptor" | "StandardErrorFileDescriptor", Variant::Fd(fd)) => {
+                    outputs.push(fd.try_clone().unwrap().try_into().unwrap());
+                }
+                (_, value) => self.world().calls.push(format!("{key}={value}")),
+            }
+        }
+        self.world().calls.push(format!("run {}", command.unwrap()));
+        let script = self.world().script;
+        let job = path("/org/freedesktop/systemd1/job/4711");
+        let (emitter, told) = (emitter.to_owned(), job.clone());
+        drop(thread::spawn(move || {
+            let [out, errors] = outputs.try_into().unwrap();
+            let mut shell = std::process::Command::new("/bin/sh");
+            let done = shell.args(["-c", script]).stdout(out).stderr(errors).status().unwrap().success();
+            drop(shell);
+            let result = if done { "done" } else { "failed" };
+            drop(block_on(Self::job_removed(&emitter, 4711, told, &name, result)));
+        }));
+        Ok(job)
+    }
+
     fn disable_unit_files(&self, files: Vec<String>, _runtime: bool) -> Result<Vec<Change>> {
         self.world().change("disable", &files)
     }
@@ -385,6 +428,12 @@ impl FakeObject {
     #[zbus(property)]
     fn fragment_path(&self) -> String {
         self.unit().fragment
+    }
+
+    #[zbus(property)]
+    fn conditions(&self) -> Vec<(String, bool, bool, String, i32)> {
+        let failed = |path| ("ConditionPathExists".to_owned(), false, true, path, -1);
+        self.unit().passed_over_by.into_iter().map(failed).collect()
     }
 }
 

@@ -7,8 +7,8 @@ use super::bus::{Bus, Unit, is_missing, is_pattern};
 use super::{Patience, blame, refusal, unreachable, wait};
 use crate::hook::Policy;
 use crate::ledger::{Former, GateChange};
-use crate::service::ServiceError;
 use crate::service::gate::Bar;
+use crate::service::{MARKS, ServiceError};
 use crate::system::root::Root;
 
 /// Stops units and what triggers them, and keeps them from starting.
@@ -25,18 +25,20 @@ pub(super) fn gate(
     if held.units.is_empty() {
         return Ok(Vec::new());
     }
+    // By the condition that the boot has found; a reload of the manager forgets it.
+    let passed_over = held.passed_over(bus)?;
     let mut changes = Changes::default();
     let outcome = match policy {
-        Policy::Hold => bus.reload().map_err(unreachable).and_then(|()| held.stop(bus, patience)),
-        Policy::Disable => held.stop(bus, patience).and_then(|()| held.bar(bus, &mut changes)),
+        Policy::Hold => held.stop(bus, patience, policy),
+        Policy::Disable => held.stop(bus, patience, policy).and_then(|()| held.bar(bus, &mut changes)),
         Policy::Report => return Ok(Vec::new()),
     };
-    let outcome = outcome.and_then(|()| held.stay_down(bus, patience));
-    let former = held.former(policy, &changes);
+    let outcome = outcome.and_then(|()| held.stay_down(bus, patience, policy));
+    let former = held.former(policy, &changes, &passed_over);
     let Err(error) = outcome else {
         return Ok(former);
     };
-    match release(bus, patience, &former) {
+    match release(bus, patience, pattern, &former) {
         Ok(()) => Err(error),
         Err(further) => Err(ServiceError(format!("{error}; and when that was undone: {further}"))),
     }
@@ -46,7 +48,12 @@ pub(super) fn gate(
 ///
 /// Every unit is tried, whatever becomes of the others. A unit that is no longer installed needs
 /// no release.
-pub(super) fn release(bus: &mut Bus, patience: &Patience, former: &[Former]) -> Result<(), ServiceError> {
+pub(super) fn release(
+    bus: &mut Bus,
+    patience: &Patience,
+    pattern: &str,
+    former: &[Former],
+) -> Result<(), ServiceError> {
     let mut faults = Vec::new();
     let mut note = |unit: &str, what: &str, result: zbus::Result<()>| match result {
         Err(error) if !is_missing(&error) => faults.push(refusal(unit, what, &error)),
@@ -59,18 +66,20 @@ pub(super) fn release(bus: &mut Bus, patience: &Patience, former: &[Former]) -> 
             GateChange::Stopped | GateChange::Held => {}
         }
     }
-    if former.iter().any(|former| former.change != GateChange::Stopped) {
+    if former.iter().any(|former| matches!(former.change, GateChange::Disabled | GateChange::Masked)) {
         bus.reload().map_err(unreachable)?;
     }
 
     let mut jobs = Vec::new();
-    let mut started = BTreeSet::new();
-    for Former { unit, .. } in former.iter().filter(|former| former.active) {
-        if started.insert(unit) {
-            match bus.start(unit) {
-                Ok(job) => jobs.push((unit.clone(), job)),
-                Err(error) => note(unit, "cannot be started", Err(error)),
-            }
+    // A socket comes before its service: it refuses to listen for one that runs.
+    let mut wanted: Vec<String> =
+        former.iter().filter(|former| former.active).map(|former| former.unit.clone()).collect();
+    wanted.extend(Held::find(bus, pattern)?.passed_over(bus)?);
+    let mut seen = BTreeSet::new();
+    for unit in wanted.into_iter().filter(|unit| seen.insert(unit.clone())) {
+        match bus.start(&unit) {
+            Ok(job) => jobs.push((unit, job)),
+            Err(error) => note(&unit, "cannot be started", Err(error)),
         }
     }
     // At boot the starts are of units that come after us; they are in the queue.
@@ -79,6 +88,11 @@ pub(super) fn release(bus: &mut Bus, patience: &Patience, former: &[Former]) -> 
         faults.extend(ended.into_values().filter_map(Result::err));
     }
     if faults.is_empty() { Ok(()) } else { Err(join(&faults)) }
+}
+
+/// The units that start those that match a pattern.
+pub(super) fn triggers(bus: &mut Bus, pattern: &str) -> Result<Vec<String>, ServiceError> {
+    Ok(Held::find(bus, pattern)?.triggers.into_iter().collect())
 }
 
 /// The units that are held back together, as they were found.
@@ -115,11 +129,23 @@ impl Held {
         Ok(Self { units, triggers })
     }
 
-    fn stop(&self, bus: &mut Bus, patience: &Patience) -> Result<(), ServiceError> {
+    fn stop(&self, bus: &mut Bus, patience: &Patience, policy: Policy) -> Result<(), ServiceError> {
         let (triggers, members): (Vec<&Unit>, Vec<&Unit>) =
             self.units.iter().partition(|unit| self.triggers.contains(&unit.name));
-        stop(bus, patience, &triggers)?;
-        stop(bus, patience, &members)
+        stop(bus, patience, policy, &triggers)?;
+        stop(bus, patience, policy, &members)
+    }
+
+    /// The units that would run, had not their condition failed on a mark of ours.
+    fn passed_over(&self, bus: &mut Bus) -> Result<Vec<String>, ServiceError> {
+        let mut passed_over = Vec::new();
+        for unit in self.units.iter().filter(|unit| unit.is_down()) {
+            let conditions = bus.failed_conditions(unit).map_err(unreachable)?;
+            if conditions.iter().any(|path| path.starts_with(MARKS)) {
+                passed_over.push(unit.name.clone());
+            }
+        }
+        Ok(passed_over)
     }
 
     /// Disables, looks what that has brought about, and masks where it was not enough.
@@ -170,12 +196,12 @@ impl Held {
     }
 
     /// Stops once more what was started by something else in the meantime; then it must be down.
-    fn stay_down(&self, bus: &mut Bus, patience: &Patience) -> Result<(), ServiceError> {
+    fn stay_down(&self, bus: &mut Bus, patience: &Patience, policy: Policy) -> Result<(), ServiceError> {
         let names: Vec<String> = self.units.iter().map(|unit| unit.name.clone()).collect();
         let back = bus.named(&names).map_err(unreachable)?;
-        stop(bus, patience, &back.iter().collect::<Vec<_>>())?;
+        stop(bus, patience, policy, &back.iter().collect::<Vec<_>>())?;
         let left = bus.named(&names).map_err(unreachable)?;
-        match left.iter().find(|unit| !unit.is_down()) {
+        match left.iter().find(|unit| is_up(unit, policy)) {
             Some(unit) => Err(blame(&unit.name, &format!("it is {} although it was stopped", unit.active))),
             None => Ok(()),
         }
@@ -185,7 +211,7 @@ impl Held {
     ///
     /// A unit whose start was still queued counts as one that ran: its release in a later boot
     /// comes after systemd has decided what that boot starts.
-    fn former(&self, policy: Policy, changes: &Changes) -> Vec<Former> {
+    fn former(&self, policy: Policy, changes: &Changes, passed_over: &[String]) -> Vec<Former> {
         let mut former = Vec::new();
         for unit in &self.units {
             let mut done = Vec::new();
@@ -195,22 +221,31 @@ impl Held {
             if changes.masked.contains(&unit.name) {
                 done.push(GateChange::Masked);
             }
-            if policy == Policy::Hold && !self.triggers.contains(&unit.name) {
+            if policy == Policy::Hold {
                 done.push(GateChange::Held);
             }
             if done.is_empty() && !unit.is_down() {
                 done.push(GateChange::Stopped);
             }
-            let active = unit.is_meant_to_run();
+            let active = unit.is_meant_to_run() || passed_over.contains(&unit.name);
             former.extend(done.into_iter().map(|change| Former { unit: unit.name.clone(), active, change }));
         }
         former
     }
 }
 
-fn stop(bus: &mut Bus, patience: &Patience, units: &[&Unit]) -> Result<(), ServiceError> {
+/// Says whether a unit has to be stopped. A start that is queued is let be where the condition
+/// fails: it is passed over, and whoever looks is told by which condition.
+fn is_up(unit: &Unit, policy: Policy) -> bool {
+    match policy {
+        Policy::Hold => unit.is_active() || unit.active == "activating",
+        _ => !unit.is_down(),
+    }
+}
+
+fn stop(bus: &mut Bus, patience: &Patience, policy: Policy, units: &[&Unit]) -> Result<(), ServiceError> {
     let mut jobs = Vec::new();
-    for unit in units.iter().filter(|unit| !unit.is_down()) {
+    for unit in units.iter().filter(|unit| is_up(unit, policy)) {
         match bus.stop(&unit.name) {
             Ok(job) => jobs.push((unit.name.clone(), job)),
             Err(error) if is_missing(&error) => {}

@@ -1,10 +1,11 @@
 //! The service manager of a running machine: systemd, over the system bus.
 //!
-//! `tell` makes units take up new files, `hold` keeps units back and lets them go, `bus` is how
-//! systemd is spoken to, in the words of `proxy`. Here are the connection, made when first needed, and how long jobs are
-//! waited for.
+//! `tell` makes units take up new files, `hold` keeps units back and lets them go, `errand` runs other
+//! programs in units of their own, `bus` is how systemd is spoken to, in the words of `proxy`. Here are
+//! the connection, made when first needed, and how long jobs are waited for.
 
 mod bus;
+mod errand;
 #[cfg(test)]
 mod fake;
 mod hold;
@@ -20,10 +21,10 @@ use std::time::{Duration, Instant};
 use zbus::Connection;
 
 use self::bus::{Bus, Job};
-use super::{ServiceError, Services, Told};
+use super::{Errand, Offline, ServiceError, Services, Told};
 use crate::hook::{Policy, Verb};
 use crate::ledger::Former;
-use crate::system::clock;
+use crate::system::{clock, root};
 
 /// Systemd. Nothing is connected before the first question.
 pub struct Systemd {
@@ -96,11 +97,34 @@ impl Services for Systemd {
         self.ask(|bus, patience| hold::gate(bus, patience, pattern, policy))
     }
 
-    fn release(&self, former: &[Former]) -> Result<(), ServiceError> {
-        if former.is_empty() {
-            return Ok(());
+    fn triggers(&self, pattern: &str) -> Result<Vec<String>, ServiceError> {
+        self.ask(|bus, _| hold::triggers(bus, pattern))
+    }
+
+    fn reload(&self) -> Result<(), ServiceError> {
+        self.ask(|bus, _| bus.reload().map_err(unreachable))
+    }
+
+    fn release(&self, pattern: &str, former: &[Former]) -> Result<(), ServiceError> {
+        self.ask(|bus, patience| hold::release(bus, patience, pattern, former))
+    }
+
+    fn run(&self, errand: &Errand<'_>) -> Result<String, ServiceError> {
+        // Units are root's to start; nobody else has a sandbox of ours to get out of.
+        if root::effective_user() != 0 {
+            return Offline.run(errand);
         }
-        self.ask(|bus, patience| hold::release(bus, patience, former))
+        self.ask(|bus, patience| errand::run(bus, patience, errand))
+    }
+
+    fn retry(&self, wanted: bool) -> Result<(), ServiceError> {
+        self.ask(|bus, _| {
+            let asked = if wanted { bus.start(RETRY) } else { bus.stop(RETRY) };
+            match asked {
+                Err(error) if !bus::is_missing(&error) => Err(refusal(RETRY, "is not available", &error)),
+                _ => Ok(()),
+            }
+        })
     }
 }
 
@@ -175,6 +199,9 @@ fn refusal(unit: &str, what: &str, error: &zbus::Error) -> ServiceError {
 fn unreachable(error: zbus::Error) -> ServiceError {
     ServiceError(format!("the service manager cannot be reached over D-Bus: {}", bus::words(&error)))
 }
+
+/// Tries again what is left undone.
+const RETRY: &str = "reseed-retry.timer";
 
 /// Between two looks: a reload takes milliseconds, and who looks late misses a quick death.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);

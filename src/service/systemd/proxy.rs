@@ -1,6 +1,6 @@
 //! The members of systemd's D-Bus interfaces that are used; org.freedesktop.systemd1(5) explains them.
 
-use zbus::{ObjectPath, OwnedObjectPath, Result};
+use zbus::{ObjectPath, OwnedObjectPath, Result, Variant};
 
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
@@ -24,6 +24,13 @@ pub(super) trait Manager {
     fn stop_unit(&self, name: &str, mode: &str) -> Result<OwnedObjectPath>;
     fn try_restart_unit(&self, name: &str, mode: &str) -> Result<OwnedObjectPath>;
     fn reload_or_try_restart_unit(&self, name: &str, mode: &str) -> Result<OwnedObjectPath>;
+    fn start_transient_unit(
+        &self,
+        name: &str,
+        mode: &str,
+        properties: Vec<(&str, Variant<'_>)>,
+        aux: Vec<(&str, Vec<(&str, Variant<'_>)>)>,
+    ) -> Result<OwnedObjectPath>;
     fn disable_unit_files(&self, files: &[&str], runtime: bool) -> Result<Vec<Change>>;
     fn enable_unit_files(&self, files: &[&str], runtime: bool, force: bool) -> Result<(bool, Vec<Change>)>;
     fn link_unit_files(&self, files: &[&str], runtime: bool, force: bool) -> Result<Vec<Change>>;
@@ -49,6 +56,8 @@ pub(super) trait Unit {
     fn upheld_by(&self) -> Result<Vec<String>>;
     #[zbus(property)]
     fn fragment_path(&self) -> Result<String>;
+    #[zbus(property)]
+    fn conditions(&self) -> Result<Vec<Condition>>;
 }
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1")]
@@ -69,6 +78,10 @@ pub(super) trait Job {
 /// followed, path, number, type and path of the job.
 pub(super) type Row =
     (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+/// Its kind, whether it triggers, whether it is negated, its parameter, and how it was last found:
+/// negative when it failed.
+pub(super) type Condition = (String, bool, bool, String, i32);
 
 /// What changed: `symlink` or `unlink`, the link, where it leads.
 type Change = (String, String, String);

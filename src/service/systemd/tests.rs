@@ -178,7 +178,7 @@ fn gates_by_what_takes_effect_and_releases_to_what_was() {
         assert_eq!(former, expected, "{case}");
         assert_eq!(calls(&fake), gating, "{case}");
         fake.world().calls.clear();
-        systemd.release(&former).unwrap();
+        systemd.release("a.service", &former).unwrap();
         assert_eq!(calls(&fake), releasing, "{case}");
         let after = {
             let world = fake.world();
@@ -212,7 +212,7 @@ fn what_triggers_a_unit_is_held_back_before_it() {
         ]
     );
     fake.world().calls.clear();
-    systemd.release(&held).unwrap();
+    systemd.release("imap.service", &held).unwrap();
     assert_eq!(
         calls(&fake),
         ["unmask imap.service", "enable imap.socket", "reload", "start imap.socket", "start imap.service"]
@@ -220,11 +220,35 @@ fn what_triggers_a_unit_is_held_back_before_it() {
 
     let (systemd, fake) = manager_of(units(), "running");
     let held = systemd.gate("imap.service", Policy::Hold).unwrap();
-    assert_eq!(held, [former("imap.socket", true, Stopped), former("imap.service", true, Held)]);
-    assert_eq!(calls(&fake), ["reload", "stop imap.socket", "stop imap.service"]);
+    assert_eq!(held, [former("imap.socket", true, Held), former("imap.service", true, Held)]);
+    assert_eq!(calls(&fake), ["stop imap.socket", "stop imap.service"]);
     fake.world().calls.clear();
-    systemd.release(&held).unwrap();
-    assert_eq!(calls(&fake), ["reload", "start imap.socket", "start imap.service"]);
+    systemd.release("imap.service", &held).unwrap();
+    assert_eq!(calls(&fake), ["start imap.socket", "start imap.service"]);
+}
+
+#[test]
+fn a_queued_start_is_left_to_its_condition_and_made_up_for() {
+    let mut queued = unit("imap.service", "inactive", "enabled", Way::Obeys);
+    queued.queued = Some("start");
+    let (systemd, fake) = manager_of(vec![queued], "starting");
+    let held = systemd.gate("imap.service", Policy::Hold).unwrap();
+    assert_eq!(held, [former("imap.service", true, Held)]);
+    assert_eq!(calls(&fake), Vec::<String>::new());
+
+    // Held before anybody could be asked: nothing is recorded, but systemd knows what it passed over.
+    let passed_over = |mark: &str| FakeUnit {
+        passed_over_by: Some(mark.to_owned()),
+        ..unit("a.service", "inactive", "enabled", Way::Obeys)
+    };
+    for (mark, expected) in [("/run/reseed/hold/a.service", &["start a.service"][..]), ("/etc/other", &[])] {
+        let (systemd, fake) = manager_of(vec![passed_over(mark)], "running");
+        systemd.release("a.service", &[]).unwrap();
+        assert_eq!(calls(&fake), expected, "{mark}");
+        // Asked while it is held, that is recorded: a reload of the manager forgets it.
+        let held = systemd.gate("a.service", Policy::Hold).unwrap();
+        assert_eq!(held, [former("a.service", !expected.is_empty(), Held)], "{mark}");
+    }
 }
 
 #[test]
@@ -273,7 +297,7 @@ fn the_link_to_a_unit_file_elsewhere_is_kept() {
     let held = systemd.gate("a.service", Policy::Disable).unwrap();
     assert_eq!(held, [former("a.service", true, Disabled)]);
     assert!(calls(&fake).contains(&"link /opt/vendor/a.service".to_owned()));
-    systemd.release(&held).unwrap();
+    systemd.release("a.service", &held).unwrap();
     assert_eq!(fake.world().units[0].file, "enabled");
 }
 
@@ -296,7 +320,7 @@ fn a_release_tries_every_unit() {
         ];
         let (systemd, fake) = manager_of(units, "running");
         let held = [former(name, true, Disabled), former("b.service", true, Masked)];
-        match (systemd.release(&held), expected) {
+        match (systemd.release("a.service", &held), expected) {
             (Ok(()), None) => {}
             (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{case}: {error}"),
             other => panic!("{case}: {other:?}"),
@@ -309,9 +333,34 @@ fn a_release_tries_every_unit() {
 fn a_start_at_boot_is_not_waited_for() {
     let (systemd, fake) = manager_of(vec![unit("a.service", "inactive", "disabled", Way::Waits)], "starting");
     let since = Instant::now();
-    systemd.release(&[former("a.service", true, Disabled)]).unwrap();
+    systemd.release("a.service", &[former("a.service", true, Disabled)]).unwrap();
     assert!(since.elapsed() < PATIENCE.job, "{:?}", since.elapsed());
     assert_eq!(calls(&fake), ["enable a.service", "reload", "start a.service"]);
+}
+
+#[test]
+fn an_errand_has_a_unit_of_its_own_and_is_heard_to_the_end() {
+    let command = ["/usr/sbin/check".to_owned(), "a b".to_owned()];
+    let limit = Duration::from_secs(7);
+    let writes = ["/run/check".into()];
+    let errand = Errand { writes: &writes, ..Errand::new(&command, limit) };
+    let (systemd, fake) = manager_of(Vec::new(), "running");
+    fake.world().script = "echo fine; head -c 300000 /dev/zero";
+    let said = systemd.run(&errand).unwrap();
+    assert!(said.starts_with("fine\n") && said.len() == 4096, "its beginning, and no flood of it");
+    let asked = calls(&fake).join("\n");
+    for expected in [
+        "ProtectSystem=\"strict\"",
+        "ReadWritePaths=[\"-/run/check\"]",
+        "PrivateNetwork=true",
+        "TimeoutStartUSec=uint64 7000000",
+        "\"/usr/sbin/check\", \"a b\"",
+    ] {
+        assert!(asked.contains(expected), "{expected} in:\n{asked}");
+    }
+    fake.world().script = "echo first; echo 'line 7: no such file' >&2; exit 3";
+    let error = systemd.run(&errand).unwrap_err().to_string();
+    assert_eq!(error, "/usr/sbin/check failed: first; line 7: no such file");
 }
 
 #[test]
@@ -319,7 +368,6 @@ fn nothing_to_do_asks_nobody() {
     let (systemd, fake) = manager_of(vec![unit("a.service", "active", "enabled", Way::Obeys)], "running");
     assert_eq!(systemd.tell(&BTreeMap::new()), Ok(BTreeMap::new()));
     assert_eq!(systemd.gate("a.service", Policy::Report), Ok(Vec::new()));
-    assert_eq!(systemd.release(&[]), Ok(()));
     assert!(fake.world().calls.is_empty());
 }
 
