@@ -7,6 +7,7 @@
 //!  the world   system  transaction  service  probe  pki  how anything is done
 //!  gathering   facts  store  apply  gate                 between decisions and the world
 //!  the story   reseed                                    lock, recover, gather, plan, apply, record
+//!  images      image                                     seal: take out what must be unique; audit
 //!  the user    cli
 //! ```
 //!
@@ -35,6 +36,7 @@ pub mod gate;
 pub mod generator;
 pub mod hook;
 pub mod identity;
+pub mod image;
 pub mod ledger;
 pub mod pki;
 pub mod plan;

@@ -3,6 +3,7 @@
 
 mod apply;
 mod ask;
+mod audit;
 mod check;
 mod docs;
 mod explain;
@@ -14,6 +15,7 @@ mod probe;
 mod rehome;
 mod release;
 mod rollback;
+mod seal;
 mod status;
 mod text;
 mod watch;
@@ -53,7 +55,7 @@ const EXIT_STATUS: &str = "Exit status:\n  \
     0   done, or nothing to do\n  \
     1   something failed, and is as it was or is recorded for the next run\n  \
     2   wrong usage, or a file that cannot be understood\n  \
-    3   `check`, `plan --exit-code`, `probe`: something is stale\n  \
+    3   `check`, `plan --exit-code`, `probe`: something is stale; `audit`: something is found\n  \
     4   `check`, `apply --strict`: the identity is not proper\n  \
     75  another run holds the lock";
 
@@ -95,6 +97,10 @@ enum Command {
     Rollback(rollback::Arguments),
     /// Let a service go that is held back
     Release(release::Arguments),
+    /// Take out of an image what must be unique, and make sure that it is made again
+    Seal(seal::Arguments),
+    /// List every secret and id that is baked into an image; change nothing
+    Audit(audit::Arguments),
     /// Show and check hooks
     Hook(hook::Arguments),
     /// Wait for changes of the name at run time, and have them put right
@@ -159,6 +165,8 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Probe(arguments) => probe::run(world, arguments),
         Command::Rollback(arguments) => rollback::run(world, arguments),
         Command::Release(arguments) => release::run(world, arguments),
+        Command::Seal(arguments) => seal::run(world, arguments),
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
         Command::Watch(arguments) => watch::run(world, arguments),
         Command::Generator(arguments) => generator::run(world, arguments),

@@ -185,14 +185,14 @@ fn know_machine(seen: &Outlook, request: &Request, has_failed: bool, ledger: &mu
 
 /// What became of interrupted earlier runs.
 #[derive(Debug, Default)]
-struct Recovered {
+pub(crate) struct Recovered {
     /// Transactions that were put in order.
     count: usize,
     /// Hooks whose files must not be touched in this run, and why.
-    stuck: BTreeMap<HookName, String>,
+    pub(crate) stuck: BTreeMap<HookName, String>,
 }
 
-fn recover(root: &Root, lock: &Lock, ledger: &mut Ledger) -> Result<Recovered, ReseedError> {
+pub(crate) fn recover(root: &Root, lock: &Lock, ledger: &mut Ledger) -> Result<Recovered, ReseedError> {
     if !transaction::is_interrupted(root)? {
         return Ok(Recovered::default());
     }
