@@ -72,10 +72,10 @@ fn manual_pages_and_completions_come_from_the_definitions() {
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
         .collect();
-    for page in ["reseed.1", "reseed-apply.1", "reseed-plan.1", "reseed-rehome.1", "reseed-hook-check.1"] {
+    for page in ["reseed.8", "reseed-apply.8", "reseed-plan.8", "reseed-rehome.8", "reseed-hook-check.8"] {
         assert!(pages.contains(page), "{page} of {pages:?}");
     }
-    let page = std::fs::read_to_string(dir.path().join("reseed.1")).unwrap();
+    let page = std::fs::read_to_string(dir.path().join("reseed.8")).unwrap();
     assert!(page.contains("another run holds the lock"), "exit statuses stand in the manual page");
     for shell in ["bash", "zsh", "fish"] {
         let (status, out, _) = reseed(&["completions", shell]);

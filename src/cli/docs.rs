@@ -1,7 +1,7 @@
 //! Completions and manual pages, from the definitions that parse the command line.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 
@@ -29,6 +29,20 @@ pub struct Manual {
 }
 
 pub fn manual(arguments: &Manual) -> Result<Status, Failure> {
-    clap_mangen::generate_to(CommandLine::command(), &arguments.directory)?;
+    let mut command = CommandLine::command().disable_help_subcommand(true);
+    command.build();
+    pages(&command, &arguments.directory)?;
     Ok(Status::Done)
 }
+
+/// A page for a command, and one for each below it.
+fn pages(command: &clap::Command, directory: &Path) -> io::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        pages(below, directory)?;
+    }
+    clap_mangen::Man::new(command.clone()).section(SECTION).generate_to(directory)?;
+    Ok(())
+}
+
+/// man(1): programs for the administrator.
+const SECTION: &str = "8";

@@ -57,8 +57,9 @@ const EXIT_STATUS: &str = "Exit status:\n  \
 struct Global {
     /// Work on the system in this directory instead of the running one
     ///
-    /// Any directory but `/` is offline: nothing is restarted, users and groups are those of its
-    /// own files, and symbolic links are followed inside it and never out of it.
+    /// Any directory but `/` is offline, and so is a `/` that an installer has changed its root to:
+    /// nothing is restarted, users and groups are those of its own files, and symbolic links are
+    /// followed inside it and never out of it.
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     /// Add a directory of hooks below all others
