@@ -2,6 +2,7 @@
 //! to each command's own file.
 
 mod apply;
+mod attest;
 mod check;
 mod docs;
 mod explain;
@@ -50,7 +51,7 @@ const EXIT_STATUS: &str = "Exit status:\n  \
     1   something failed, and is as it was or is recorded for the next run\n  \
     2   wrong usage, or a file that cannot be understood\n  \
     3   `check`, `plan --exit-code`: something is stale\n  \
-    4   `check`, `apply --strict`: the identity is not proper\n  \
+    4   `check`, `attest`, `apply --strict`: the identity is not proper\n  \
     75  another run holds the lock";
 
 #[derive(Debug, Args)]
@@ -90,6 +91,8 @@ enum Command {
     Rollback(rollback::Arguments),
     /// Let a service go that is held back
     Release(release::Arguments),
+    /// Write the package that states this machine's identity to RPM
+    Attest(attest::Arguments),
     /// Show and check hooks
     Hook(hook::Arguments),
     /// Wait for changes of the name at run time, and have them put right
@@ -138,6 +141,7 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Explain(arguments) => explain::run(world, arguments),
         Command::Rollback(arguments) => rollback::run(world, arguments),
         Command::Release(arguments) => release::run(world, arguments),
+        Command::Attest(arguments) => attest::run(world, arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
         Command::Watch(arguments) => watch::run(world, arguments),
         Command::Generator(arguments) => generator::run(world, arguments),

@@ -37,7 +37,7 @@ use crate::transaction;
 
 pub use look::{Outlook, look};
 pub use rehome::{Place, rehome};
-pub use release::{Release, release};
+pub use release::{Release, release, release_all};
 pub use report::{Outcome, Report};
 pub use rollback::roll_back;
 pub use settle::settle;
