@@ -65,6 +65,12 @@ pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
         host.make_directory(&out, 0o755)?;
     }
     let out = Root::open(&out)?;
+    if format == Format::Rpm && !is_plain(out.directory()) {
+        let out = out.directory().display();
+        return Err(Failure::Usage(format!(
+            "\"{out}\": rpmbuild takes some of these characters for its own"
+        )));
+    }
     let file = write(&out, statement, format)?;
     let mut said = io::stdout().lock();
     writeln!(said, "{}", out.directory().join(&file).display())?;
@@ -112,6 +118,12 @@ fn write(out: &Root, statement: Statement<'_>, format: Format) -> Result<String,
     built.map(|()| statement.file_name())
 }
 
+/// In the name of a file that it is given, rpmbuild looks for macros, wildcards and quotes.
+fn is_plain(directory: &Path) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || "/._+-@:,=".contains(c);
+    directory.to_str().is_some_and(|directory| directory.chars().all(plain))
+}
+
 /// A machine that has moved must not offer its former name any longer.
 fn remove_earlier(out: &Root, file: &str) -> Result<(), Failure> {
     for name in out.names(Path::new("/"))? {
@@ -125,7 +137,7 @@ fn remove_earlier(out: &Root, file: &str) -> Result<(), Failure> {
 
 fn run_program(command: &[&str]) -> Result<(), Failure> {
     let command: Vec<String> = command.iter().map(ToString::to_string).collect();
-    process::run(&command, LONGEST).map(drop).map_err(Failure::Other)
+    process::run(&command, LONGEST, process::KEPT).map(drop).map_err(Failure::Other)
 }
 
 /// Building a package without files takes less than a second.

@@ -31,18 +31,14 @@ pub struct Manual {
 pub fn manual(arguments: &Manual) -> Result<Status, Failure> {
     let mut command = CommandLine::command().disable_help_subcommand(true);
     command.build();
-    pages(&command, &arguments.directory)?;
+    write(command, &arguments.directory)?;
     Ok(Status::Done)
 }
 
-/// A page for a command, and one for each below it.
-fn pages(command: &clap::Command, directory: &Path) -> io::Result<()> {
-    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
-        pages(below, directory)?;
+/// Also what `--help` does not list has a page; all of them are for administrators: section 8.
+fn write(command: clap::Command, directory: &Path) -> io::Result<()> {
+    for below in command.get_subcommands().cloned() {
+        write(below, directory)?;
     }
-    clap_mangen::Man::new(command.clone()).section(SECTION).generate_to(directory)?;
-    Ok(())
+    clap_mangen::Man::new(command).section("8").generate_to(directory).map(drop)
 }
-
-/// man(1): programs for the administrator.
-const SECTION: &str = "8";
