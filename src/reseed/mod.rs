@@ -45,7 +45,7 @@ use crate::transaction;
 pub use look::{Outlook, look};
 pub use quiet::{Quiet, early, quiet};
 pub use rehome::{Place, rehome};
-pub use release::{Release, release};
+pub use release::{Release, release, release_all};
 pub use report::{Outcome, Probed, Report};
 pub use rollback::roll_back;
 pub use served::Served;

@@ -113,7 +113,8 @@ pub struct Root {
 }
 
 impl Root {
-    /// Opens a root; `/` is the running system's, everything else is offline.
+    /// Opens a root; `/` is the running system's, everything else is offline, and so is a `/` that is
+    /// itself a directory of the running system.
     ///
     /// # Errors
     /// [`PathError`] when there is no such directory.
@@ -125,7 +126,7 @@ impl Root {
             return Err(PathError::refused(&directory, "not a directory"));
         }
         Ok(Self {
-            live: directory == Path::new("/"),
+            live: directory == Path::new("/") && !is_changed_root(),
             directory,
             handle: handle.into(),
             #[cfg(test)]
@@ -435,6 +436,17 @@ impl Root {
 #[derive(Debug)]
 pub struct Lock {
     _held: Flock<File>,
+}
+
+/// Says whether `/` is where an installer, `rpm --root` or the like has changed its root to (chroot(2)):
+/// then the first process has another one. A service in its sandbox may not see that process.
+fn is_changed_root() -> bool {
+    let place = |path| nix::sys::stat::stat(path).map(|status| (status.st_dev, status.st_ino));
+    match (place("/proc/1/root"), place("/")) {
+        (Ok(first), Ok(ours)) => first != ours,
+        // What runs has its /proc.
+        _ => place("/proc/self").is_err(),
+    }
 }
 
 /// The user this program runs as, in effect.
