@@ -3,7 +3,7 @@
 //! ```text
 //!  words       identity  seed  artifact  fault           what things are
 //!  texts       hook  config  ledger                      what is written about them
-//!  decisions   plan  generator  watch                    what a run would do, and why; when; in which order
+//!  decisions   plan  generator  watch  census            what a run would do, and why; when; in which order
 //!  the world   system  transaction  service  pki         how anything is done
 //!  gathering   facts  store  apply  gate                 between decisions and the world
 //!  the story   reseed                                    lock, recover, gather, plan, apply, record
@@ -27,6 +27,7 @@
 
 pub mod apply;
 pub mod artifact;
+pub mod census;
 pub mod cli;
 pub mod config;
 pub mod facts;

@@ -2,6 +2,7 @@
 //! to each command's own file.
 
 mod apply;
+mod census;
 mod check;
 mod docs;
 mod explain;
@@ -49,7 +50,7 @@ const EXIT_STATUS: &str = "Exit status:\n  \
     0   done, or nothing to do\n  \
     1   something failed, and is as it was or is recorded for the next run\n  \
     2   wrong usage, or a file that cannot be understood\n  \
-    3   `check`, `plan --exit-code`: something is stale\n  \
+    3   `check`, `plan --exit-code`: something is stale; `hook census --exit-code`: has no hook\n  \
     4   `check`, `apply --strict`: the identity is not proper\n  \
     75  another run holds the lock";
 

@@ -4,6 +4,7 @@
 mod bundles;
 mod identity;
 mod packages;
+pub mod scriptlets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

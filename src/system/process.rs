@@ -13,14 +13,28 @@ use super::clock;
 
 /// Octets of a program's output that are kept for a message.
 const KEPT: u64 = 4096;
+/// Octets that are kept of an output that is asked for: more than any package database has to say.
+const ALL: u64 = 64 * 1024 * 1024;
 
 /// Runs a program to its end and returns the beginning of what it printed.
 ///
 /// # Errors
 /// In words: not startable, failed with a status, or still running at the deadline (it is then
 /// killed with all its children).
-#[expect(clippy::disallowed_methods, reason = "this is the door to other programs")]
 pub fn run(arguments: &[String], deadline: Duration) -> Result<String, String> {
+    keeping(KEPT, arguments, deadline)
+}
+
+/// Runs a program to its end and returns what it printed, up to 64 MiB.
+///
+/// # Errors
+/// As [`run`].
+pub fn output(arguments: &[String], deadline: Duration) -> Result<String, String> {
+    keeping(ALL, arguments, deadline)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the door to other programs")]
+fn keeping(limit: u64, arguments: &[String], deadline: Duration) -> Result<String, String> {
     let (program, rest) = arguments.split_first().ok_or("no program is named")?;
     let (reader, writer) = std::io::pipe().map_err(|error| format!("{program}: {error}"))?;
     let errors = writer.try_clone().map_err(|error| format!("{program}: {error}"))?;
@@ -38,7 +52,7 @@ pub fn run(arguments: &[String], deadline: Duration) -> Result<String, String> {
     let mut child = command.spawn().map_err(|error| format!("{program} cannot be started: {error}"))?;
     // The writing ends live on in `command`; without this the reader would never see the end.
     drop(command);
-    let collector = std::thread::spawn(move || beginning(reader));
+    let collector = std::thread::spawn(move || kept(reader, limit));
     let started = Instant::now();
     let status = loop {
         match child.try_wait() {
@@ -65,9 +79,13 @@ pub fn run(arguments: &[String], deadline: Duration) -> Result<String, String> {
 }
 
 /// Reads an output to its end, and keeps as much of its beginning as a message needs.
-pub fn beginning(mut output: PipeReader) -> Vec<u8> {
+pub fn beginning(output: PipeReader) -> Vec<u8> {
+    kept(output, KEPT)
+}
+
+fn kept(mut output: PipeReader, limit: u64) -> Vec<u8> {
     let mut kept = Vec::new();
-    let _ = output.by_ref().take(KEPT).read_to_end(&mut kept);
+    let _ = output.by_ref().take(limit).read_to_end(&mut kept);
     let _ = std::io::copy(&mut output, &mut std::io::sink());
     kept
 }
@@ -111,5 +129,7 @@ mod tests {
     fn a_flood_of_output_neither_blocks_nor_fills_memory() {
         let kept = sh("head -c 300000 /dev/zero", Duration::from_secs(10)).unwrap();
         assert_eq!(kept.len() as u64, KEPT);
+        let asked = ["head", "-c", "300000", "/dev/zero"].map(str::to_owned);
+        assert_eq!(output(&asked, Duration::from_secs(10)).unwrap().len(), 300_000);
     }
 }
