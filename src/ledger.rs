@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::fault::Fault;
 use crate::hook::{HookName, Policy};
-use crate::identity::Record;
+use crate::identity::{Facet, Identity, Record};
 use crate::pki::serial::Serial;
 
 /// The version of the format that this program writes, and the only one it reads.
@@ -30,6 +30,10 @@ pub struct Ledger {
     /// Every proper name that this machine went by.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<String>,
+    /// The machine as the last run found it that was not put off. What follows the machine is never
+    /// put off: machine-id and hardware are those of the last run of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Record>,
     /// What was made, by hook.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hook: BTreeMap<HookName, Entry>,
@@ -50,6 +54,7 @@ impl Default for Ledger {
             version: VERSION,
             highest_serial: None,
             names: BTreeSet::new(),
+            identity: None,
             hook: BTreeMap::new(),
             failure: BTreeMap::new(),
             gate: BTreeMap::new(),
@@ -69,11 +74,14 @@ pub struct Entry {
     pub made: OffsetDateTime,
     /// For whom.
     pub identity: Record,
+    /// Whose host keys and secrets these are; they follow the machine and none of its names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Record>,
     /// The files, by their path with all links followed.
     pub file: BTreeMap<PathBuf, Made>,
 }
 
-/// One file that was made.
+/// One file that was made, or that was found and follows this machine from then on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Made {
@@ -88,6 +96,22 @@ pub struct Made {
     /// The subject-hash links that lead to it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub links: BTreeSet<PathBuf>,
+    /// Of an SSH host key, as `ssh-keygen -l` prints it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+impl Made {
+    /// A file of which nothing but its content is to be said.
+    pub fn of(content: &[u8]) -> Self {
+        Self {
+            sha256: Digest::of(content),
+            serial: None,
+            not_after: None,
+            links: BTreeSet::new(),
+            fingerprint: None,
+        }
+    }
 }
 
 /// A hook that could not be carried out.
@@ -295,6 +319,41 @@ impl Ledger {
         self.failure.insert(name, Failure { attempts, last: now, error, boots, boot });
     }
 
+    /// The latest time at which anything is recorded.
+    pub fn latest(&self) -> Option<OffsetDateTime> {
+        self.hook.values().map(|entry| entry.made).max()
+    }
+
+    /// Fills in what was not known of this machine when its host keys and secrets were recorded.
+    pub fn complete(&mut self, now: &Identity) {
+        let watched = BTreeSet::from(Facet::MACHINE);
+        let machines = self.hook.values_mut().filter_map(|entry| entry.machine.as_mut());
+        for record in machines.filter(|record| now.drift_from(record, &watched).is_empty()) {
+            *record = now.to_record(Some(record)).of_machine();
+        }
+    }
+
+    /// Records who the machine is; of a run that was put off, or left something for a later one, only
+    /// which machine it is.
+    pub fn know(&mut self, now: &Identity, is_put_off: bool) {
+        let present = now.to_record(self.identity.as_ref());
+        match &mut self.identity {
+            None if is_put_off => {}
+            Some(record) if is_put_off => {
+                *record =
+                    Record { machine_id: present.machine_id, hardware: present.hardware, ..record.clone() };
+            }
+            identity => *identity = Some(present),
+        }
+    }
+
+    /// Takes the present machine for every recorded one: it was restored, not cloned.
+    pub fn restore(&mut self, now: &Identity) {
+        let entries = self.hook.values_mut();
+        let records = entries.flat_map(|entry| [Some(&mut entry.identity), entry.machine.as_mut()]);
+        records.chain([self.identity.as_mut()]).flatten().for_each(|record| record.take_machine(now));
+    }
+
     /// What is recorded of a file, and by which hook.
     pub fn made(&self, path: &Path) -> Option<(&HookName, &Entry, &Made)> {
         self.hook.iter().find_map(|(name, entry)| Some((name, entry, entry.file.get(path)?)))
@@ -304,6 +363,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::{Finding, Fingerprint};
 
     fn path() -> &'static Path {
         Path::new("/var/lib/reseed/ledger.toml")
@@ -316,6 +376,38 @@ mod tests {
         assert_eq!(ledger.hook.len(), 2);
         assert_eq!(ledger.gate.len(), 1);
         assert_eq!(ledger.to_text().unwrap(), text, "what was read is written as it was");
+    }
+
+    #[test]
+    fn what_follows_the_machine_is_frozen_too() {
+        let text = include_str!("../tests/fixtures/ledger-v1-machine.toml");
+        let mut ledger = Ledger::parse(path(), text).unwrap();
+        assert_eq!(ledger.to_text().unwrap(), text, "what was read is written as it was");
+        let known = |text| Finding::known(Fingerprint::of("test", text), "test");
+        let silent = || Finding::unknown("silent");
+        let now = Identity {
+            hostname: Finding::known("www".into(), "test"),
+            domain: Finding::unknown("silent"),
+            addresses: Finding::unknown("silent"),
+            machine_id: known("other"),
+            hardware: silent(),
+            seed: silent(),
+        };
+        let before = ledger.clone();
+        ledger.restore(&now);
+        let (entry, was) = (ledger.hook.values().next().unwrap(), before.hook.values().next().unwrap());
+        for (record, was) in [
+            (entry.machine.as_ref(), was.machine.as_ref()),
+            (ledger.identity.as_ref(), before.identity.as_ref()),
+        ] {
+            let (record, was) = (record.unwrap(), was.unwrap());
+            assert_eq!(record.machine_id.as_ref(), now.machine_id.value());
+            assert_eq!(
+                (&record.hardware, &record.hostname),
+                (&was.hardware, &was.hostname),
+                "the rest stays"
+            );
+        }
     }
 
     #[test]
@@ -343,8 +435,13 @@ mod tests {
         }
         let failure = &ledger.failure[&name];
         assert_eq!((failure.attempts, failure.boots, failure.error.as_str()), (3, 2, "third"));
-        let entry =
-            Entry { run: RunId::new(now), made: now, identity: Record::default(), file: BTreeMap::new() };
+        let entry = Entry {
+            run: RunId::new(now),
+            made: now,
+            identity: Record::default(),
+            machine: None,
+            file: BTreeMap::new(),
+        };
         ledger.record(name.clone(), entry);
         assert!(ledger.failure.is_empty() && ledger.hook.contains_key(&name));
     }

@@ -3,8 +3,8 @@
 //! ```text
 //!  words       identity  seed  artifact  fault           what things are
 //!  texts       hook  config  ledger                      what is written about them
-//!  decisions   plan  generator  watch  census            what a run would do, and why; when; in which order
-//!  the world   system  transaction  service  pki         how anything is done
+//!  decisions   plan  watch  generator  census            what a run would do, and why; when; what waits for it
+//!  the world   system  transaction  service  probe  pki  how anything is done
 //!  gathering   facts  store  apply  gate                 between decisions and the world
 //!  the story   reseed                                    lock, recover, gather, plan, apply, record
 //!  the user    cli
@@ -12,7 +12,7 @@
 //!
 //! Words, texts and decisions are pure: values in, values out. Each effect has one door:
 //! `system::root` reads and changes files, `system::process` runs programs, `system::clock` reads
-//! the clock, `service` speaks D-Bus. A lint keeps it so.
+//! the clock, `service` speaks D-Bus, `probe` connects to servers. A lint keeps it so.
 
 // Purity, and one door for each effect: see .clippy.toml. Nothing panics on input.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
@@ -39,6 +39,7 @@ pub mod identity;
 pub mod ledger;
 pub mod pki;
 pub mod plan;
+pub mod probe;
 pub mod reseed;
 pub mod seed;
 pub mod service;

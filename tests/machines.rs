@@ -425,7 +425,12 @@ fn a_new_seed_makes_everything_anew(family: Family) {
 fn a_new_machine_id_makes_nothing(family: Family) {
     let Some(machine) = Machine::new(family) else { return };
     let machine = machine.rehomed();
-    for id in ["0123456789abcdef0123456789abcdef\n", "uninitialized\n", ""] {
+    machine.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    let before = machine.snapshot();
+    machine.reseed(&["apply"]).exits(0).says("This machine was cloned.").says("Nothing to do.");
+    let changed = before.changed(&machine.snapshot());
+    assert_eq!(changed, BTreeSet::from(["/var/lib/reseed/ledger.toml".to_owned()]), "it is noted");
+    for id in ["uninitialized\n", ""] {
         machine.write("/etc/machine-id", id);
         let before = machine.snapshot();
         machine.reseed(&["apply"]).exits(0).says("Nothing to do.");

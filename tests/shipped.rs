@@ -72,10 +72,19 @@ fn manual_pages_and_completions_come_from_the_definitions() {
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
         .collect();
-    for page in ["reseed.1", "reseed-apply.1", "reseed-plan.1", "reseed-rehome.1", "reseed-hook-check.1"] {
+    for page in ["reseed.8", "reseed-apply.8", "reseed-plan.8", "reseed-rehome.8", "reseed-hook-check.8"] {
         assert!(pages.contains(page), "{page} of {pages:?}");
     }
-    let page = std::fs::read_to_string(dir.path().join("reseed.1")).unwrap();
+    for unit in std::fs::read_dir(repository().join("systemd")).unwrap() {
+        let unit = unit.unwrap().path();
+        let text = std::fs::read_to_string(&unit).unwrap();
+        let documents = text.lines().filter_map(|line| line.strip_prefix("Documentation="));
+        for document in documents.flat_map(str::split_whitespace) {
+            let page = document.trim_start_matches("man:").replace("(8)", ".8");
+            assert!(pages.contains(&page), "{}: {document} of {pages:?}", unit.display());
+        }
+    }
+    let page = std::fs::read_to_string(dir.path().join("reseed.8")).unwrap();
     assert!(page.contains("another run holds the lock"), "exit statuses stand in the manual page");
     for shell in ["bash", "zsh", "fish"] {
         let (status, out, _) = reseed(&["completions", shell]);

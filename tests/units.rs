@@ -10,9 +10,11 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use support::{RESEED, checked, has};
+use support::{Machine, RESEED, checked, has};
 use tempfile::TempDir;
 
 const UNITS: &str = "usr/lib/systemd/system";
@@ -23,9 +25,12 @@ fn repository() -> &'static Path {
 
 // ---- no circle -----------------------------------------------------------------------------------
 
+/// What it is called, os-release(5), units by their names.
+type Company = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// Networks and cloud-inits, each only with the lines that order it. The network stage of cloud-init is
 /// before sysinit.target on Debian and after it on RHEL and Fedora; until 24.2 it was cloud-init.service.
-const COMPANIES: [(&str, &str, &[(&str, &str)]); 7] = [
+const COMPANIES: [Company; 7] = [
     ("Debian", "ID=debian", &[NETWORKING]),
     (
         "Debian, cloud-init 22",
@@ -330,9 +335,9 @@ const EXPOSURE: [(&str, u32); 7] = [
     ("reseed.service", 20),
     ("reseed-check.service", 20),
     ("reseed-hostname.service", 20),
-    ("reseed-network.service", 24),
-    ("reseed-apply.service", 24),
-    ("reseed-watch.service", 24),
+    ("reseed-network.service", 27),
+    ("reseed-apply.service", 27),
+    ("reseed-watch.service", 27),
 ];
 
 #[test]
@@ -434,6 +439,34 @@ fn whatever_is_wrong_the_boot_goes_on() {
             said(&output)
         );
     }
+}
+
+// ---- changes at run time -------------------------------------------------------------------------
+
+/// A name that flaps leads to one run, and a change during the window to one more.
+#[test]
+fn changes_come_to_rest() {
+    let machine = Machine::bare("one.example.com");
+    machine.write("/etc/reseed/reseed.toml", "[watch]\nsettle-seconds = 2\nwindow-seconds = 4\n");
+    machine.write(
+        "/etc/reseed/hooks.d/x.toml",
+        "version = 1\ndescription = \"x\"\n[applies]\nfiles = [\"/etc/hostname\"]\n[[certificate]]\n\
+         [[certificate.file]]\npath = \"/etc/x.pem\"\nholds = [\"key\", \"certificate\"]\n",
+    );
+    let settle = || machine.command(&["apply", "--settle"]).stdout(Stdio::null()).spawn().unwrap();
+    let runs = || machine.read("/var/lib/reseed/history.jsonl").lines().count();
+    let mut child = settle();
+    for name in ["localhost", "one.example.com", "two.example.com"] {
+        thread::sleep(Duration::from_millis(700));
+        machine.rename(name);
+    }
+    assert!(child.wait().unwrap().success());
+    assert_eq!(runs(), 1, "a run for each name");
+    let ended = Instant::now();
+    machine.rename("three.example.com");
+    assert!(settle().wait().unwrap().success());
+    assert!(ended.elapsed() > Duration::from_secs(3), "two runs within {:?}", ended.elapsed());
+    assert_eq!(runs(), 2);
 }
 
 // ---- NetworkManager's dispatcher -----------------------------------------------------------------

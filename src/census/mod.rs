@@ -137,7 +137,10 @@ pub fn attribute(findings: &mut [Finding], hooks: &Catalogue, files: &BTreeMap<S
 fn makes(hook: &Hook, path: &Path) -> bool {
     let files =
         hook.certificates.iter().flat_map(|certificate| certificate.files.iter().chain(&certificate.copies));
-    files.into_iter().any(|file| file.path == path)
+    let certificates = files.into_iter().map(|file| &file.path);
+    let keys = hook.host_keys.iter().map(|key| &key.place.path);
+    let secrets = hook.secrets.iter().map(|secret| &secret.place.path);
+    certificates.chain(keys).chain(secrets).any(|made| made == path)
 }
 
 fn is_for(hook: &Hook, package: &str, owned: &BTreeSet<PathBuf>) -> bool {

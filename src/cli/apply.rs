@@ -27,7 +27,7 @@ pub struct Arguments {
     unattended: bool,
     /// Wait first until the name, the addresses and the seed have come to rest
     ///
-    /// How long, and how often at most this leads to a run, is in [watch] of the settings. What changes
+    /// How long, and how often at most this leads to a run, is in the section watch of the settings. What changes
     /// during the run is put right before this returns.
     #[arg(long)]
     settle: bool,

@@ -1,7 +1,7 @@
 //! Completions and manual pages, from the definitions that parse the command line.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 
@@ -29,6 +29,16 @@ pub struct Manual {
 }
 
 pub fn manual(arguments: &Manual) -> Result<Status, Failure> {
-    clap_mangen::generate_to(CommandLine::command(), &arguments.directory)?;
+    let mut command = CommandLine::command().disable_help_subcommand(true);
+    command.build();
+    write(command, &arguments.directory)?;
     Ok(Status::Done)
+}
+
+/// Also what `--help` does not list has a page; all of them are for administrators: section 8.
+fn write(command: clap::Command, directory: &Path) -> io::Result<()> {
+    for below in command.get_subcommands().cloned() {
+        write(below, directory)?;
+    }
+    clap_mangen::Man::new(command).section("8").generate_to(directory).map(drop)
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Status, text};
-use crate::artifact::{Artifact, Found};
+use crate::artifact::{Artifact, Found, Verdict};
 use crate::plan::{Action, HookPlan, Request, Task};
 use crate::reseed::{Outlook, World, look};
 
@@ -77,9 +77,17 @@ fn write(
     task: &Task,
     artifact: &Artifact,
 ) -> Result<(), io::Error> {
-    let holds = artifact.holds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    writeln!(out, "The hook {} has it; it holds: {holds}.", hook.hook)?;
+    if task.bundle.follows_machine() {
+        let half = if task.bundle.secret_file() == Some(artifact) { "" } else { ", its public half" };
+        writeln!(out, "The hook {} has it; it is {}{half}.", hook.hook, task.bundle.what)?;
+    } else {
+        let holds = artifact.holds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        writeln!(out, "The hook {} has it; it holds: {holds}.", hook.hook)?;
+    }
     match &artifact.named_by {
+        _ if task.bundle.follows_machine() => {
+            writeln!(out, "It follows this machine, whatever that is called; only a clone gets a new one.")?;
+        }
         Some(directive) => writeln!(out, "What reads it is told so by {directive}.")?,
         None if artifact.copy => writeln!(out, "It is a copy for other readers.")?,
         None => writeln!(out, "The package itself writes it there; no configuration names it.")?,
@@ -87,6 +95,9 @@ fn write(
     writeln!(out, "It is {}.", task.verdict)?;
     if let Found::Unreadable(why) = &artifact.found {
         writeln!(out, "It cannot be read: {why}.")?;
+    }
+    if let Some(fingerprint) = &task.fingerprint {
+        writeln!(out, "Its fingerprint is {fingerprint}.")?;
     }
     if let Some(content) = artifact.content()
         && let Some(Ok(certificate)) = &content.certificate
@@ -101,17 +112,26 @@ fn write(
     }
     if let Some((by, entry, made)) = seen.ledger.made(&artifact.real) {
         let serial = made.serial.map(|serial| format!(", with serial {serial}")).unwrap_or_default();
-        writeln!(out, "The ledger says: made for {by} in the run {}{serial}.", entry.run)?;
+        let what = if task.bundle.follows_machine() { "recorded" } else { "made" };
+        writeln!(out, "The ledger says: {what} for {by}, last in the run {}{serial}.", entry.run)?;
     }
     for reason in &task.reasons {
         writeln!(out, "It no longer holds: {reason}.")?;
     }
     let adopt = format!("To replace it all the same: reseed apply --adopt {}", artifact.path.display());
     match task.action {
+        Action::Keep if task.verdict == Verdict::Absent && !seen.plan.identity.is_known_machine() => {
+            writeln!(out, "It is made when it is known which machine this is: at its first boot.")
+        }
+        Action::Keep if task.verdict == Verdict::Absent => {
+            writeln!(out, "Other host keys are there, so this one is not missed. {adopt}")
+        }
         Action::Keep if task.verdict.is_replaceable() => writeln!(out, "Nothing would be done with it."),
         Action::Keep => writeln!(out, "Nothing would be done with it. {adopt}"),
-        Action::Make if seen.plan.put_off.is_some() => {
-            writeln!(out, "It would be made again, but the run is put off.")
+        Action::Wait => writeln!(out, "It would be made again, but the run is put off."),
+        Action::Note => {
+            writeln!(out, "`reseed apply` records it as this machine's, and leaves it as it is.")?;
+            writeln!(out, "To have a new one all the same: reseed apply --adopt {}", artifact.path.display())
         }
         Action::Make => {
             writeln!(

@@ -12,6 +12,7 @@ use crate::facts;
 use crate::generator::{self, DROP_IN, Machine, NETWORK_STAGE, Output, UnitFile};
 use crate::hook::Hook;
 use crate::identity::sources;
+use crate::probe::Prober;
 use crate::reseed::World;
 use crate::service::Offline;
 use crate::store;
@@ -63,7 +64,8 @@ fn generate_at_boot(directory: Option<PathBuf>) -> Result<(), PathError> {
             "is called by systemd, with a directory",
         ));
     };
-    let world = World { root: &root, below: None, services: &Offline, now: clock::now() };
+    let prober = Prober::by_hand();
+    let world = World { root: &root, below: None, services: &Offline, prober: &prober, now: clock::now() };
     tell(&write(world, &Root::open(&directory)?)?);
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! to each command's own file.
 
 mod apply;
+mod ask;
 mod census;
 mod check;
 mod docs;
@@ -10,6 +11,7 @@ mod generator;
 mod hook;
 mod log;
 mod plan;
+mod probe;
 mod rehome;
 mod release;
 mod rollback;
@@ -21,9 +23,11 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::probe::Prober;
 use crate::reseed::{ReseedError, World};
 use crate::service::systemd::Systemd;
 use crate::service::{self, Offline, Services};
@@ -50,7 +54,7 @@ const EXIT_STATUS: &str = "Exit status:\n  \
     0   done, or nothing to do\n  \
     1   something failed, and is as it was or is recorded for the next run\n  \
     2   wrong usage, or a file that cannot be understood\n  \
-    3   `check`, `plan --exit-code`: something is stale; `hook census --exit-code`: has no hook\n  \
+    3   `check`, `plan --exit-code`, `probe`: something is stale; `hook census --exit-code`: has no hook\n  \
     4   `check`, `apply --strict`: the identity is not proper\n  \
     75  another run holds the lock";
 
@@ -86,6 +90,8 @@ enum Command {
     Check(check::Arguments),
     /// Tell whose a file is, what reads it, and what would be done with it
     Explain(explain::Arguments),
+    /// Show what is really served, against what is on disk
+    Probe(probe::Arguments),
     /// Put back what a run replaced
     Rollback(rollback::Arguments),
     /// Let a service go that is held back
@@ -98,6 +104,9 @@ enum Command {
     /// Write the drop-ins of the units that hooks name, as at boot
     #[command(hide = true)]
     Generator(generator::Arguments),
+    /// Look who listens, or ask them what they serve; for this program itself
+    #[command(hide = true)]
+    Ask(ask::Arguments),
     /// Write a completion script for a shell to standard output
     Completions(docs::Completions),
     /// Write the manual pages into a directory
@@ -128,7 +137,19 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
     let below = line.global.hooks.as_deref().map(open).transpose()?;
     let early = matches!(&line.command, Command::Apply(arguments) if arguments.is_early());
     let services = services(&root, early)?;
-    let world = World { root: &root, below: below.as_ref(), services: services.as_ref(), now: clock::now() };
+    let prober = match (!early && service::is_booted(&root)?, &line.command) {
+        (false, _) => Prober::by_hand(),
+        // Whoever only looks holds no key, and may be anybody.
+        (true, Command::Probe(_)) => Prober::network(),
+        (true, _) => Prober::by_errand(Rc::clone(&services)),
+    };
+    let world = World {
+        root: &root,
+        below: below.as_ref(),
+        services: services.as_ref(),
+        prober: &prober,
+        now: clock::now(),
+    };
     match &line.command {
         Command::Status(arguments) => status::run(world, arguments),
         Command::Plan(arguments) => plan::run(world, arguments),
@@ -136,19 +157,21 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Rehome(arguments) => rehome::run(world, arguments),
         Command::Check(arguments) => check::run(world, arguments),
         Command::Explain(arguments) => explain::run(world, arguments),
+        Command::Probe(arguments) => probe::run(world, arguments),
         Command::Rollback(arguments) => rollback::run(world, arguments),
         Command::Release(arguments) => release::run(world, arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
         Command::Watch(arguments) => watch::run(world, arguments),
         Command::Generator(arguments) => generator::run(world, arguments),
+        Command::Ask(arguments) => ask::run(world, arguments),
         Command::Completions(arguments) => docs::completions(arguments),
         Command::Manual(arguments) => docs::manual(arguments),
     }
 }
 
 /// Before the basic system is up there is no bus, and no service that could be told of anything.
-fn services(root: &Root, early: bool) -> Result<Box<dyn Services>, PathError> {
-    Ok(if !early && service::is_booted(root)? { Box::new(Systemd::system_bus()) } else { Box::new(Offline) })
+fn services(root: &Root, early: bool) -> Result<Rc<dyn Services>, PathError> {
+    Ok(if !early && service::is_booted(root)? { Rc::new(Systemd::system_bus()) } else { Rc::new(Offline) })
 }
 
 /// An exit status; see [`EXIT_STATUS`].

@@ -30,6 +30,9 @@ pub struct Selection {
     /// Replace this file although it is not ours, or is fresh; may be given several times
     #[arg(long, value_name = "FILE")]
     adopt: Vec<PathBuf>,
+    /// This is the recorded machine, brought back from a backup or on other hardware: no clone
+    #[arg(long)]
+    restored: bool,
 }
 
 impl Selection {
@@ -38,6 +41,7 @@ impl Selection {
         Request {
             only: self.only.iter().cloned().collect(),
             adopt: self.adopt.iter().cloned().collect(),
+            restored: self.restored,
             ..Request::default()
         }
     }

@@ -21,6 +21,9 @@ pub struct Arguments {
     /// A seed file to be put at /etc/reseed/seed.toml
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
+    /// This is the recorded machine, brought back from a backup or on other hardware: no clone
+    #[arg(long)]
+    restored: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -33,7 +36,8 @@ fn host_name(text: &str) -> Result<HostName, String> {
 
 pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
     let seed = arguments.seed.as_deref().map(read_seed).transpose()?;
-    let place = Place { hostname: arguments.hostname.as_ref(), seed: seed.as_deref() };
+    let hostname = arguments.hostname.as_ref();
+    let place = Place { hostname, seed: seed.as_deref(), restored: arguments.restored };
     let report = reseed::rehome(world, place)?;
     let status = arguments.output.tell(&report)?;
     if let Some(name) = &arguments.hostname {

@@ -22,6 +22,7 @@ pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
             &mut out,
             &serde_json::json!({
                 "identity": seen.plan.identity,
+                "kinds": seen.plan.kinds,
                 "name": seen.plan.name,
                 "put-off": seen.plan.put_off,
                 "stale": seen.plan.is_stale(),
@@ -46,6 +47,7 @@ fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {
         (None, Some(why)) => writeln!(out, "This machine has no name for a certificate: {why}")?,
         (None, None) => {}
     }
+    text::kinds(out, &seen.plan.kinds)?;
     text::identity(out, &seen.plan.identity)?;
     writeln!(out)?;
     for hook in &seen.plan.hooks {
@@ -61,6 +63,9 @@ fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {
         for task in &hook.tasks {
             writeln!(out, "          {}", text::files(task))?;
             writeln!(out, "          {}", task.verdict)?;
+            if let Some(fingerprint) = &task.fingerprint {
+                writeln!(out, "          {fingerprint}")?;
+            }
             for reason in &task.reasons {
                 writeln!(out, "          because {reason}")?;
             }

@@ -1,12 +1,13 @@
 //! How plans, identities and reports read for people.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::hook::Verb;
-use crate::identity::{Finding, Identity};
+use crate::identity::{Finding, Identity, Kind, sentence};
 use crate::plan::{Action, HookPlan, Plan, Task};
 use crate::reseed::{Outcome, Report};
 
@@ -19,6 +20,14 @@ pub fn json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<(
 /// A time as people read it, in UTC.
 pub fn time(time: OffsetDateTime) -> String {
     time.format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC")).unwrap_or_default()
+}
+
+/// Writes what happened to the machine, when anything did.
+pub fn kinds(out: &mut impl Write, kinds: &BTreeSet<Kind>) -> io::Result<()> {
+    match sentence(kinds) {
+        Some(sentence) => writeln!(out, "{sentence}"),
+        None => Ok(()),
+    }
 }
 
 /// Writes the facets, a line each with its source.
@@ -34,6 +43,7 @@ pub fn identity(out: &mut impl Write, identity: &Identity) -> io::Result<()> {
     facet(out, "domain", &identity.domain)?;
     facet(out, "addresses", &addresses)?;
     facet(out, "machine-id", &identity.machine_id)?;
+    facet(out, "hardware", &identity.hardware)?;
     facet(out, "seed", &identity.seed)
 }
 
@@ -46,27 +56,34 @@ fn facet<T: std::fmt::Display>(out: &mut impl Write, name: &str, finding: &Findi
 
 /// Writes what a run would do for every hook.
 pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
+    kinds(out, &plan.kinds)?;
+    let acts = !plan.steps().is_empty() || !plan.notes().is_empty();
     match (&plan.put_off, plan.is_stale()) {
+        (Some(why), true) if acts => writeln!(out, "No certificate would be made: {why}")?,
         (Some(why), true) => writeln!(out, "Nothing would be made: {why}")?,
-        (Some(why), false) => writeln!(out, "Nothing to do; and {why}")?,
-        (None, false) => writeln!(out, "Nothing to do.")?,
-        (None, true) => {}
+        (Some(why), false) if !acts => writeln!(out, "Nothing to do; and {why}")?,
+        (None, false) if !acts => writeln!(out, "Nothing to do.")?,
+        _ => {}
     }
     for hook in &plan.hooks {
-        hook_plan(out, hook, plan.put_off.is_some())?;
+        hook_plan(out, hook)?;
     }
     Ok(())
 }
 
-fn hook_plan(out: &mut impl Write, hook: &HookPlan, put_off: bool) -> io::Result<()> {
+fn hook_plan(out: &mut impl Write, hook: &HookPlan) -> io::Result<()> {
     for task in hook.tasks.iter().filter(|task| task.action != Action::Keep) {
         let what = match task.action {
-            Action::Make if put_off => "is stale",
+            Action::Wait => "is stale",
             Action::Make => "make again",
-            _ => "leave alone",
+            Action::Note => "record as this machine's own",
+            Action::Leave | Action::Keep => "leave alone",
         };
         writeln!(out, "{}: {what} {}", hook.hook, files(task))?;
         writeln!(out, "    it is {}", task.verdict)?;
+        if let Some(fingerprint) = &task.fingerprint {
+            writeln!(out, "    with the fingerprint {fingerprint}")?;
+        }
         for reason in &task.reasons {
             writeln!(out, "    because {reason}")?;
         }
@@ -78,7 +95,7 @@ fn hook_plan(out: &mut impl Write, hook: &HookPlan, put_off: bool) -> io::Result
             )?;
         }
     }
-    if hook.makes_something() && !put_off {
+    if hook.has(Action::Make) {
         for (unit, verb) in &hook.tell {
             writeln!(out, "    then {verb} {unit}, if it runs")?;
         }
@@ -99,34 +116,41 @@ pub fn report(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if report.recovered > 0 {
         writeln!(out, "An interrupted earlier run was put in order.")?;
     }
-    if let Some(why) = &report.plan.put_off {
-        writeln!(out, "Nothing is made: {why}")?;
-    } else if report.has_nothing() {
-        writeln!(out, "Nothing to do.")?;
+    kinds(out, &report.plan.kinds)?;
+    match &report.plan.put_off {
+        Some(why) if report.outcomes.is_empty() => writeln!(out, "Nothing is made: {why}")?,
+        Some(why) => writeln!(out, "No certificate is made: {why}")?,
+        None if report.has_nothing() => writeln!(out, "Nothing to do.")?,
+        None => {}
     }
+    noted(out, report)?;
     for (hook, outcome) in &report.outcomes {
         match outcome {
             Outcome::Failed(error) => writeln!(out, "{hook}: failed, the old files stand: {error}")?,
             Outcome::Made(entry) => {
                 writeln!(out, "{hook}: made again")?;
-                for (path, made) in
-                    entry.file.iter().filter(|_| entry.run == *report.run.as_ref().unwrap_or(&entry.run))
-                {
-                    match made.serial {
-                        Some(serial) => writeln!(out, "    {}  serial {serial}", path.display())?,
-                        None => writeln!(out, "    {}", path.display())?,
-                    }
+                for made in report.made(hook, entry) {
+                    writeln!(out, "    {made}")?;
                 }
             }
         }
     }
     deferred(out, &report.plan)?;
-    for (unit, verb) in &report.told {
+    let by_reload = |unit: &str| !report.restarted_after_reload.iter().any(|restarted| restarted == unit);
+    for (unit, verb) in report.told.iter().filter(|(unit, _)| by_reload(unit)) {
         let done = match verb {
             Verb::Reload => "reloaded",
             Verb::Restart => "restarted",
         };
         writeln!(out, "{unit}: {done}")?;
+    }
+    for unit in &report.restarted_after_reload {
+        writeln!(out, "{unit}: restarted, because after a reload it did not serve what it should")?;
+    }
+    for (unit, places) in &report.probed {
+        for probed in places {
+            writeln!(out, "{unit}: {}: {}", probed.endpoint, probed.verdict)?;
+        }
     }
     for (unit, reason) in &report.gated {
         writeln!(out, "{unit}: held back: {reason}")?;
@@ -142,6 +166,17 @@ fn deferred(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
     for hook in plan.hooks.iter() {
         if let Some(why) = &hook.deferred {
             writeln!(out, "{}: left for later: {why}", hook.hook)?;
+        }
+    }
+    Ok(())
+}
+
+/// What was found and is recorded as this machine's from now on.
+fn noted(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    for hook in report.plan.hooks.iter().filter(|hook| !report.has_failed_for(&hook.hook)) {
+        for task in hook.tasks.iter().filter(|task| task.action == Action::Note) {
+            let fingerprint = task.fingerprint.as_deref().map(|text| format!("  {text}")).unwrap_or_default();
+            writeln!(out, "{}: recorded as this machine's own: {}{fingerprint}", hook.hook, files(task))?;
         }
     }
     Ok(())

@@ -26,7 +26,7 @@ pub fn run(world: World<'_>, _: &Arguments) -> Result<Status, Failure> {
         return Err(Failure::Usage("only the running system can be watched".into()));
     }
     loop {
-        match hostnamed::watch(RUN, || info!("the name has changed; {RUN} is started")) {
+        match hostnamed::watch(RUN, || info!("{RUN} is started, which looks whether anything has changed")) {
             Ok(()) => warn!("the system bus has gone; it is tried again in {} s", AGAIN.as_secs()),
             Err(error) => {
                 warn!(%error, "the system bus is not there; it is tried again in {} s", AGAIN.as_secs())

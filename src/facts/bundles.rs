@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::Sources;
-use crate::artifact::{Artifact, Bundle, Content, Found, Model};
+use crate::artifact::{Artifact, Bundle, Certificates, Content, Found, Model, What};
 use crate::config::Days;
 use crate::hook::reader::{self, Files, Reading, Role};
 use crate::hook::{self, ExtraName, Families, FileSpec, Hook, HookName};
@@ -13,6 +13,7 @@ use crate::identity::Facet;
 use crate::ledger::{Digest, Ledger};
 use crate::pki::container::{self, Part};
 use crate::pki::inspect::Certificate;
+use crate::pki::key::Secret;
 use crate::system::root::Root;
 
 /// The certificates of a hook before anybody has looked at their files.
@@ -224,7 +225,7 @@ pub fn build(
             .map(|(_, real)| real.clone());
         let Some(key) = key else { continue };
         let place = built.bundles.iter().position(|bundle| bundle.has_key(&key)).unwrap_or_else(|| {
-            built.bundles.push(Bundle {
+            let certificates = Certificates {
                 algorithm: settings.algorithm.or(candidate.algorithm).unwrap_or(defaults.algorithm),
                 days: settings
                     .days
@@ -232,6 +233,9 @@ pub fn build(
                     .or(candidate.days)
                     .unwrap_or_else(|| defaults.days.count()),
                 models: Vec::new(),
+            };
+            built.bundles.push(Bundle {
+                what: What::Certificates(certificates),
                 artifacts: Vec::new(),
                 tracked: None,
             });
@@ -259,9 +263,10 @@ fn add(
     // Two certificates of one key and one subject pass for one another's issuer, and OpenSSL then
     // trusts only the first: what may be one certificate in two files is one.
     let alike = |other: &Model| other.usage == model.usage && other.names == model.names;
-    let place = bundle.models.iter().position(alike).unwrap_or_else(|| {
-        bundle.models.push(model);
-        bundle.models.len() - 1
+    let What::Certificates(Certificates { models, .. }) = &mut bundle.what else { return };
+    let place = models.iter().position(alike).unwrap_or_else(|| {
+        models.push(model);
+        models.len() - 1
     });
     for (file, real) in located {
         if known(bundle, &real) {
@@ -292,26 +297,33 @@ fn add(
 }
 
 fn look(root: &Root, ledger: &Ledger, real: &Path) -> Found {
+    look_at(root, ledger, real, |content, found| {
+        let contents = container::read(content);
+        found.certificate = contents.certificates.first().map(|der| Certificate::from_der(der));
+        found.key = contents.key.map(|(key, _)| key.map(|k| k.public_digest()).map_err(|e| e.to_string()));
+    })
+}
+
+/// Looks what lies there; `read` says more of a content that is not what is recorded.
+pub fn look_at(root: &Root, ledger: &Ledger, real: &Path, read: impl FnOnce(&[u8], &mut Content)) -> Found {
     let content = match root.read_optional(real) {
         Ok(None) => return Found::Absent,
         Ok(Some(content)) if content.is_empty() => return Found::Absent,
-        Ok(Some(content)) => content,
+        // It may be a key.
+        Ok(Some(content)) => Secret::new(content),
         Err(error) => return Found::Unreadable(error.source.to_string()),
     };
-    let digest = Digest::of(&content);
+    let digest = Digest::of(content.reveal());
     let recorded = ledger.made(real).map(|(_, _, made)| made);
     if let Some(made) = recorded
         && made.sha256 == digest
     {
         return Found::Ours(made.clone());
     }
-    let contents = container::read(&content);
-    Found::Other(Box::new(Content {
-        digest,
-        was_ours: recorded.is_some(),
-        certificate: contents.certificates.first().map(|der| Certificate::from_der(der)),
-        key: contents.key.map(|(key, _)| key.map(|k| k.public_digest()).map_err(|e| e.to_string())),
-    }))
+    let was_ours = recorded.is_some();
+    let mut found = Content { digest, was_ours, certificate: None, key: None, fingerprint: None };
+    read(content.reveal(), &mut found);
+    Found::Other(Box::new(found))
 }
 
 /// The subject-hash links in a trust directory that lead to a file. For a file that we made, those

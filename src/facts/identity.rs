@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Sources;
 use crate::identity::sources::{self, InterfaceAddress};
-use crate::identity::{Finding, HostName, Identity};
+use crate::identity::{Finding, Fingerprint, HostName, Identity};
 use crate::service::{Errand, Services};
 use crate::system::root::{PathError, Root};
 
@@ -35,8 +35,34 @@ pub fn gather(sources: &Sources<'_>, with_addresses: bool) -> Result<Identity, P
         domain,
         addresses: addresses(sources, with_addresses),
         machine_id: sources::machine_id(sources.root.text(Path::new("/etc/machine-id"))?.as_deref()),
+        hardware: hardware(sources.root),
         seed: Finding::known(subject.fingerprint(), seed_source),
     })
+}
+
+/// The files of `/sys` that hold the hardware's number, best first.
+const HARDWARE: [&str; 2] = ["/sys/class/dmi/id/product_uuid", "/sys/firmware/devicetree/base/serial-number"];
+/// Where systemd leaves the kind of container that a system runs in.
+const CONTAINER: &str = "/run/systemd/container";
+
+/// A container has no hardware of its own: that of its host may change under it, and it is the
+/// same machine all the while.
+fn hardware(root: &Root) -> Finding<Fingerprint> {
+    if !root.is_live() {
+        return Finding::unknown("this root does not run");
+    }
+    if root.status(Path::new(CONTAINER)).is_ok_and(|status| status.is_some()) {
+        return Finding::unknown("a container has none of its own");
+    }
+    let mut reason = "neither firmware nor device tree gives a number".to_owned();
+    for path in HARDWARE {
+        match root.text(Path::new(path)) {
+            Ok(Some(text)) => return sources::hardware(&text, path),
+            Ok(None) => {}
+            Err(error) => reason = error.to_string(),
+        }
+    }
+    Finding::unknown(reason)
 }
 
 fn name(sources: &Sources<'_>) -> Result<Finding<HostName>, PathError> {
@@ -88,7 +114,7 @@ fn domain(sources: &Sources<'_>, name: &HostName, source: &str) -> Result<Findin
 /// an errand, because we have no way to the network.
 fn from_resolver(services: &dyn Services, name: &HostName) -> Finding<String> {
     let question = ["/usr/bin/getent", "hosts", name.label()].map(str::to_owned);
-    match services.run(&Errand { command: &question, writes: &[], network: true, limit: RESOLVER }) {
+    match services.run(&Errand { network: true, ..Errand::new(&question, RESOLVER) }) {
         Ok(answer) => match sources::domain_in_hosts(&answer, name.label()) {
             Some(domain) => Finding::known(domain, "DNS"),
             None => Finding::unknown("the resolver knows no domain for this name"),

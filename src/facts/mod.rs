@@ -3,6 +3,7 @@
 
 mod bundles;
 mod identity;
+mod machine;
 mod packages;
 pub mod scriptlets;
 
@@ -115,7 +116,7 @@ fn hooks(sources: &Sources<'_>, families: &Families, applicable: &[&Hook]) -> BT
     let mut owners: BTreeMap<PathBuf, HookName> = BTreeMap::new();
     for by_itself in [true, false] {
         for (hook, found) in applicable.iter().zip(&found).filter(|(_, found)| found.by_itself == by_itself) {
-            for path in found.paths() {
+            for path in found.paths().chain(machine::paths(hook, families)) {
                 let real = sources.root.resolve(path).unwrap_or_else(|_| path.to_owned());
                 owners.entry(real).or_insert_with(|| hook.name.clone());
             }
@@ -127,7 +128,8 @@ fn hooks(sources: &Sources<'_>, families: &Families, applicable: &[&Hook]) -> BT
         .zip(found)
         .map(|(hook, found)| {
             let settings = sources.settings.hook(&hook.name);
-            let built = bundles::build(sources, hook, found, &owners, &tracked);
+            let mut built = bundles::build(sources, hook, found, &owners, &tracked);
+            machine::build(sources, hook, families, &owners, &mut built);
             let units = units(sources.root, hook, families, &built.reals());
             let facts = HookFacts {
                 watches: hook.watches.clone(),
@@ -141,6 +143,12 @@ fn hooks(sources: &Sources<'_>, families: &Families, applicable: &[&Hook]) -> BT
                     .iter()
                     .filter(|check| families.match_any(&check.family))
                     .cloned()
+                    .collect(),
+                probes: hook
+                    .probes
+                    .iter()
+                    .filter(|probe| families.match_any(&probe.family))
+                    .map(|probe| (probe.port, probe.protocol))
                     .collect(),
                 problems: built.problems,
             };

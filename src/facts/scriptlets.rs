@@ -29,6 +29,8 @@ const RPM_SCRIPTS: [(&str, &str); 8] = [
 const RECORD: char = '\u{1e}';
 const FIELD: char = '\u{1f}';
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Octets of an answer; all scripts of a large system have a tenth of that.
+const ANSWER: u64 = 64 * 1024 * 1024;
 
 /// The packages' scripts could not be read, in words.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +125,7 @@ fn ask_rpm(root: &Root, database: &str, question: &[&str]) -> Result<String, Scr
     let mut command = vec!["rpm", "--root", &directory, "--dbpath", database, "-q"];
     command.extend(question);
     let command: Vec<String> = command.into_iter().map(str::to_owned).collect();
-    process::output(&command, PATIENCE).map_err(ScriptletError::Rpm)
+    process::run(&command, PATIENCE, ANSWER).map_err(ScriptletError::Rpm)
 }
 
 fn scripts_format() -> String {

@@ -278,6 +278,8 @@ fn directories<'a>(hook: &'a Hook, families: &'a Families) -> impl Iterator<Item
         .filter(|certificate| families.match_any(&certificate.family))
         .flat_map(|certificate| certificate.files.iter().chain(&certificate.copies))
         .flat_map(|file| file.path.parent().into_iter().chain(file.hash_link.as_deref()))
+        .chain(hook.host_keys.iter().filter_map(|key| key.place.path.parent()))
+        .chain(hook.secrets.iter().filter_map(|secret| secret.place.path.parent()))
 }
 
 /// A line for one directory, whether it is there or not; nothing for one that systemd's syntax has no

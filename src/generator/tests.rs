@@ -104,7 +104,8 @@ fn the_network_stage_is_pulled_in_only_where_it_is_needed() {
 
 #[test]
 fn which_units() {
-    let cases: [(&str, &[&str], &[(&str, &str)], &[&str]); 8] = [
+    type Case<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: [Case<'_>; 8] = [
         ("not installed", &["x.service"], &[("y.service", "")], &[]),
         ("masked", &["x.service"], &[("x.service", "masked")], &[]),
         (

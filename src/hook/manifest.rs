@@ -10,12 +10,15 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Applies, Certificate, Check, ExtraName, FileSpec, Hook, HookName, Policy, Reader, Unit, Verb, reader,
+    Applies, Certificate, Check, ExtraName, FileSpec, Hook, HookName, HostKey, PlaceSpec, Policy, Probe,
+    Reader, SecretFile, Unit, Verb, reader,
 };
 use crate::fault::Fault;
-use crate::identity::{Facet, HostName};
+use crate::hook::template::Template;
+use crate::identity::{self, Facet, HostName};
 use crate::pki::container::Part;
-use crate::pki::{Algorithm, Usage};
+use crate::pki::{Algorithm, Usage, ssh};
+use crate::probe::protocol::Protocol;
 
 /// The version of the format that this program reads.
 const VERSION: u32 = 1;
@@ -46,29 +49,40 @@ pub fn parse(name: HookName, path: &Path, text: &str) -> Result<Hook, Fault> {
     }
     let certificates =
         file.certificate.into_iter().map(|c| check.certificate(c)).collect::<Result<Vec<_>, _>>()?;
-    if certificates.is_empty() {
-        return Err(Fault::whole(path, "there is no [[certificate]]: the hook would have nothing to do"));
+    check.once(
+        file.host_key.iter().map(HostKeyText::place).chain(file.secret.iter().map(SecretText::place)),
+    )?;
+    let host_keys = file.host_key.into_iter().map(|k| check.host_key(k)).collect::<Result<Vec<_>, _>>()?;
+    let secrets = file.secret.into_iter().map(|s| check.secret(s)).collect::<Result<Vec<_>, _>>()?;
+    if certificates.is_empty() && host_keys.is_empty() && secrets.is_empty() {
+        return Err(Fault::whole(
+            path,
+            "there is no [[certificate]], [[host-key]] or [[secret]]: the hook would have nothing to do",
+        ));
     }
     Ok(Hook {
         name,
         path: path.to_owned(),
         description: file.description,
         applies,
-        watches: file
-            .watches
-            .unwrap_or_else(|| BTreeSet::from([Facet::Hostname, Facet::Domain, Facet::Seed])),
+        watches: identity::with_kin(
+            file.watches.unwrap_or_else(|| BTreeSet::from([Facet::Hostname, Facet::Domain, Facet::Seed])),
+        ),
         gate: file.gate,
         readers: file.reader.into_iter().map(|r| check.reader(r)).collect::<Result<_, _>>()?,
         certificates,
+        host_keys,
+        secrets,
         units: file.unit.into_iter().map(|u| check.unit(u)).collect::<Result<_, _>>()?,
         checks: file.check.into_iter().map(|c| check.command(c)).collect::<Result<_, _>>()?,
+        probes: check.probes(file.probe)?,
     })
 }
 
 // ---- the text as it is written -------------------------------------------------------------------
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     version: Spanned<u32>,
     description: String,
@@ -80,9 +94,15 @@ struct File {
     #[serde(default)]
     certificate: Vec<CertificateText>,
     #[serde(default)]
+    host_key: Vec<HostKeyText>,
+    #[serde(default)]
+    secret: Vec<SecretText>,
+    #[serde(default)]
     unit: Vec<UnitText>,
     #[serde(default)]
     check: Vec<CheckText>,
+    #[serde(default)]
+    probe: Vec<ProbeText>,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +156,44 @@ struct FileText {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostKeyText {
+    #[serde(default)]
+    family: Vec<String>,
+    algorithm: ssh::Algorithm,
+    path: Spanned<String>,
+    owner: Option<Spanned<String>>,
+    group: Option<Spanned<String>>,
+    mode: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretText {
+    #[serde(default)]
+    family: Vec<String>,
+    content: Spanned<String>,
+    #[serde(default)]
+    unless: Vec<Spanned<String>>,
+    path: Spanned<String>,
+    owner: Option<Spanned<String>>,
+    group: Option<Spanned<String>>,
+    mode: Option<Spanned<String>>,
+}
+
+impl HostKeyText {
+    fn place(&self) -> (&Spanned<String>, &[String]) {
+        (&self.path, &self.family)
+    }
+}
+
+impl SecretText {
+    fn place(&self) -> (&Spanned<String>, &[String]) {
+        (&self.path, &self.family)
+    }
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct UnitText {
     name: Spanned<String>,
@@ -158,6 +216,15 @@ struct CheckText {
     writes: Vec<Spanned<String>>,
     #[serde(default)]
     network: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProbeText {
+    #[serde(default)]
+    family: Vec<String>,
+    port: Spanned<u16>,
+    protocol: Protocol,
 }
 
 // ---- what it may say -----------------------------------------------------------------------------
@@ -253,29 +320,82 @@ impl Checker<'_> {
         let mode = match text.mode {
             None if secret => 0o600,
             None => 0o644,
-            Some(mode) => {
-                let bits = u32::from_str_radix(mode.as_ref(), 8).ok().filter(|bits| bits & !0o777 == 0);
-                let Some(bits) = bits else {
-                    return Err(self.at(&mode, "the mode is three octal digits, such as \"0640\""));
-                };
-                if secret && bits & 0o007 != 0 {
-                    return Err(self.at(&mode, "a file that holds a key is not for everybody"));
-                }
-                bits
-            }
-        };
-        let account = |value: Option<Spanned<String>>, what| match value {
-            None => Ok("root".to_owned()),
-            Some(value) => self.one(value, what, is_account),
+            Some(mode) => self.mode(&mode, secret.then_some("key"))?,
         };
         Ok(FileSpec {
             path: self.path(text.path)?,
             holds: text.holds.into_inner(),
-            owner: account(text.owner, "user name")?,
-            group: account(text.group, "group name")?,
+            owner: self.account(text.owner, "user name")?,
+            group: self.account(text.group, "group name")?,
             mode,
             hash_link: text.hash_link.map(|directory| self.path(directory)).transpose()?,
         })
+    }
+
+    fn host_key(&self, text: HostKeyText) -> Result<HostKey, Fault> {
+        let place = self.place(text.path, text.owner, text.group, text.mode.as_ref(), "key")?;
+        Ok(HostKey { family: text.family, algorithm: text.algorithm, place })
+    }
+
+    fn secret(&self, text: SecretText) -> Result<SecretFile, Fault> {
+        Ok(SecretFile {
+            family: text.family,
+            content: Template::parse(text.content.as_ref()).map_err(|wrong| self.at(&text.content, wrong))?,
+            unless: self.paths(text.unless)?,
+            place: self.place(text.path, text.owner, text.group, text.mode.as_ref(), "secret")?,
+        })
+    }
+
+    fn place(
+        &self,
+        path: Spanned<String>,
+        owner: Option<Spanned<String>>,
+        group: Option<Spanned<String>>,
+        mode: Option<&Spanned<String>>,
+        secret: &str,
+    ) -> Result<PlaceSpec, Fault> {
+        Ok(PlaceSpec {
+            path: self.path(path)?,
+            owner: self.account(owner, "user name")?,
+            group: self.account(group, "group name")?,
+            mode: mode.map_or(Ok(0o600), |mode| self.mode(mode, Some(secret)))?,
+        })
+    }
+
+    /// One file is one key or one secret; different families may have different ones there.
+    fn once<'a>(
+        &self,
+        places: impl Iterator<Item = (&'a Spanned<String>, &'a [String])>,
+    ) -> Result<(), Fault> {
+        let mut seen: Vec<(&String, &[String])> = Vec::new();
+        for (path, family) in places {
+            let meet = |other: &[String]| {
+                other.is_empty() || family.is_empty() || other.iter().any(|name| family.contains(name))
+            };
+            if seen.iter().any(|(other, families)| *other == path.as_ref() && meet(families)) {
+                return Err(self.at(path, "this file stands here twice"));
+            }
+            seen.push((path.as_ref(), family));
+        }
+        Ok(())
+    }
+
+    /// `secret` is what the file holds that is not for everybody.
+    fn mode(&self, mode: &Spanned<String>, secret: Option<&str>) -> Result<u32, Fault> {
+        let bits = u32::from_str_radix(mode.as_ref(), 8).ok().filter(|bits| bits & !0o777 == 0);
+        let Some(bits) = bits else {
+            return Err(self.at(mode, "the mode is three octal digits, such as \"0640\""));
+        };
+        match secret {
+            Some(what) if bits & 0o007 != 0 => {
+                Err(self.at(mode, format!("a file that holds a {what} is not for everybody")))
+            }
+            _ => Ok(bits),
+        }
+    }
+
+    fn account(&self, value: Option<Spanned<String>>, what: &str) -> Result<String, Fault> {
+        value.map_or(Ok("root".to_owned()), |value| self.one(value, what, is_account))
     }
 
     fn unit(&self, text: UnitText) -> Result<Unit, Fault> {
@@ -297,6 +417,21 @@ impl Checker<'_> {
             }
             _ => Err(self.at(&text.command, "the command begins with the absolute path of a program")),
         }
+    }
+
+    fn probes(&self, texts: Vec<ProbeText>) -> Result<Vec<Probe>, Fault> {
+        let mut probes: Vec<Probe> = Vec::new();
+        for text in texts {
+            if *text.port.as_ref() == 0 {
+                return Err(self.at(&text.port, "a port is 1 to 65535"));
+            }
+            let probe = Probe { family: text.family, port: *text.port.as_ref(), protocol: text.protocol };
+            if probes.iter().any(|other| other.port == probe.port && other.family == probe.family) {
+                return Err(self.at(&text.port, format!("port {} is named twice", probe.port)));
+            }
+            probes.push(probe);
+        }
+        Ok(probes)
     }
 }
 
@@ -360,6 +495,20 @@ mode = "0640"
 path = "/etc/ssl/certs/x.pem"
 holds = ["certificate"]
 hash-link = "/etc/ssl/certs"
+[[host-key]]
+algorithm = "ed25519"
+path = "/etc/x/ed25519_key"
+[[host-key]]
+family = ["fedora"]
+algorithm = "rsa3072"
+path = "/etc/x/rsa_key"
+group = "keys"
+mode = "0640"
+[[secret]]
+path = "/etc/x/secret"
+content = "token {hex:16}\n"
+unless = ["/etc/x/other"]
+owner = "mail"
 [[unit]]
 name = "x@*.service"
 change = "restart"
@@ -367,6 +516,13 @@ reads = ["/etc/y.pem"]
 mentioned-in = ["/etc/z/*.conf"]
 [[check]]
 command = ["/usr/sbin/x", "-t"]
+[[probe]]
+port = 2525
+protocol = "smtp"
+[[probe]]
+family = ["debian"]
+port = 2526
+protocol = "xmpp-client"
 "#;
 
     fn parse_text(text: &str) -> Result<Hook, String> {
@@ -385,6 +541,10 @@ command = ["/usr/sbin/x", "-t"]
         assert_eq!(certificate.names.len(), 3);
         assert_eq!(certificate.copies[0].mode, 0o644);
         assert_eq!(hook.units[0].change, Verb::Restart);
+        let ports: Vec<_> = hook.probes.iter().map(|probe| (probe.port, probe.protocol)).collect();
+        assert_eq!(ports, [(2525, Protocol::Smtp), (2526, Protocol::XmppClient)]);
+        assert_eq!((hook.host_keys[0].place.mode, hook.host_keys[1].place.mode), (0o600, 0o640));
+        assert_eq!((hook.secrets[0].place.mode, hook.secrets[0].content.octets()), (0o600, 16));
     }
 
     #[test]
@@ -401,8 +561,33 @@ command = ["/usr/sbin/x", "-t"]
             ("key for everybody", "0640", "0644", ":23:8: a file that holds a key"),
             ("set-user-id", "0640", "4640", ":23:8: the mode"),
             ("group", "group = \"mail\"", "group = \"$(id)\"", ":22:9: "),
-            ("unit", "x@*.service", "x; reboot", ":29:8: "),
-            ("command by name", "/usr/sbin/x", "x", ":34:11: the command"),
+            ("port", "port = 2525", "port = 0", ":50:8: a port is"),
+            (
+                "port twice",
+                "family = [\"debian\"]\nport = 2526",
+                "port = 2525",
+                ":53:8: port 2525 is named twice",
+            ),
+            ("protocol", "\"smtp\"", "\"gopher\"", ":51:12: unknown variant"),
+            ("kind of host key", "\"ed25519\"", "\"dsa\"", ":29:13: unknown variant"),
+            ("host key's place", "/etc/x/ed25519_key", "x", ":30:8: "),
+            ("host key twice", "/etc/x/rsa_key", "/etc/x/ed25519_key", ":34:8: this file stands here twice"),
+            (
+                "secret where a key is",
+                "/etc/x/secret",
+                "/etc/x/rsa_key",
+                ":38:8: this file stands here twice",
+            ),
+            ("secret without anything random", "{hex:16}", "42", ":39:11: a secret holds at least 6"),
+            ("secret of another form", "{hex:16}", "{oct:16}", ":39:11: {oct:16} is not"),
+            (
+                "secret for everybody",
+                "owner = \"mail\"",
+                "mode = \"0644\"",
+                ":41:8: a file that holds a secret",
+            ),
+            ("unit", "x@*.service", "x; reboot", ":43:8: "),
+            ("command by name", "/usr/sbin/x", "x", ":48:11: the command"),
             ("lifetime", "days = 90", "days = 0", ":16:8: the lifetime"),
             ("name", "www.example.com", "www example", ":17:32: "),
             ("part twice", "\"chain\", \"dh\"", "\"dh\", \"dh\"", ":20:9: each part"),
@@ -414,6 +599,32 @@ command = ["/usr/sbin/x", "-t"]
             let fault = parse_text(&text).expect_err(case);
             assert!(fault.contains(expected), "{case}: {fault}");
         }
+    }
+
+    #[test]
+    fn one_kind_of_thing_is_enough() {
+        let head = "version = 1\ndescription = \"\"\n[applies]\nfiles = [\"/x\"]\n";
+        let cases = [
+            ("nothing", "", false),
+            ("a host key", "[[host-key]]\nalgorithm = \"ed25519\"\npath = \"/x\"\n", true),
+            ("a secret", "[[secret]]\npath = \"/x\"\ncontent = \"{uuid}\"\n", true),
+            (
+                "a secret of each family at one place",
+                "[[secret]]\nfamily = [\"debian\"]\npath = \"/x\"\ncontent = \"{uuid}\"\n\
+                 [[secret]]\nfamily = [\"fedora\"]\npath = \"/x\"\ncontent = \"{uuid}\"\n",
+                true,
+            ),
+        ];
+        for (case, text, good) in cases {
+            assert_eq!(parse_text(&format!("{head}{text}")).is_ok(), good, "{case}");
+        }
+    }
+
+    #[test]
+    fn whoever_watches_the_machine_id_watches_the_hardware() {
+        let text = WHOLE.replacen("\"addresses\", \"seed\"]\ngate", "\"machine-id\"]\ngate", 1);
+        assert!(parse_text(&text).unwrap().watches.contains(&Facet::Hardware));
+        assert!(!parse_text(WHOLE).unwrap().watches.contains(&Facet::Hardware));
     }
 
     #[test]

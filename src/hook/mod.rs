@@ -1,11 +1,12 @@
 //! One package's declaration of what it derives from identity, as values.
 //!
-//! A hook says when it applies, which certificates it has, where the program's configuration names
-//! them, which units read them, and what is to happen while they are stale. `manifest` reads it
-//! from TOML; `reader` finds out what the program really reads.
+//! A hook says when it applies, which certificates, host keys and secrets it has, where the
+//! program's configuration names them, which units read them, and what is to happen while they are
+//! stale. `manifest` reads it from TOML; `reader` finds out what the program really reads.
 
 pub mod manifest;
 pub mod reader;
+pub mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,7 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::{Facet, HostName};
 use crate::pki::container::Part;
-use crate::pki::{Algorithm, Usage};
+use crate::pki::{Algorithm, Usage, ssh};
+use crate::probe::protocol::Protocol;
+
+use template::Template;
 
 /// A hook's name: that of its file without `.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -136,10 +140,16 @@ pub struct Hook {
     pub readers: Vec<Reader>,
     /// Certificates: where the package itself puts them, and what they are like.
     pub certificates: Vec<Certificate>,
+    /// SSH host keys: they follow the machine, whatever it is called.
+    pub host_keys: Vec<HostKey>,
+    /// Texts with something random in them: they follow the machine, too.
+    pub secrets: Vec<SecretFile>,
     /// Units that read them.
     pub units: Vec<Unit>,
     /// The program's own check of its configuration.
     pub checks: Vec<Check>,
+    /// Ports of which the number does not say what is spoken there.
+    pub probes: Vec<Probe>,
 }
 
 /// When a hook applies to a machine.
@@ -214,6 +224,48 @@ pub struct FileSpec {
     pub hash_link: Option<PathBuf>,
 }
 
+/// An SSH host key. Its public half lies beside it, under the same name with `.pub`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostKey {
+    /// Families that have it at this path.
+    pub family: Vec<String>,
+    /// Kind of key.
+    pub algorithm: ssh::Algorithm,
+    /// Where its private half lies.
+    #[serde(flatten)]
+    pub place: PlaceSpec,
+}
+
+/// A file with something random in it that no other machine is to have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SecretFile {
+    /// Families that have it at this path.
+    pub family: Vec<String>,
+    /// What is in it.
+    pub content: Template,
+    /// Where one of these is, the file is not missed.
+    pub unless: Vec<PathBuf>,
+    /// Where it lies.
+    #[serde(flatten)]
+    pub place: PlaceSpec,
+}
+
+/// Where a secret file lies, and whose a new one is; an existing one keeps its owner and mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlaceSpec {
+    /// Where its program reads it.
+    pub path: PathBuf,
+    /// Owner of a new file.
+    pub owner: String,
+    /// Group of a new file.
+    pub group: String,
+    /// Permission bits of a new file; never any for everybody.
+    pub mode: u32,
+}
+
 /// A unit that reads the hook's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -241,6 +293,17 @@ pub struct Check {
     pub writes: Vec<PathBuf>,
     /// Whether it needs the network.
     pub network: bool,
+}
+
+/// A port of the hook's units, and what is spoken there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Probe {
+    /// Families that have it.
+    pub family: Vec<String>,
+    /// The port.
+    pub port: u16,
+    /// What is spoken there.
+    pub protocol: Protocol,
 }
 
 /// The hooks in force, in the order of their names.

@@ -1,20 +1,24 @@
-//! Who the machine is: five facets, each known with its source or unknown with a reason.
+//! Who the machine is: six facets, each known with its source or unknown with a reason.
 //!
 //! Everything derived from identity hangs on two questions answered here. *Drift*: in which
 //! facets do the recorded and the present identity differ? *Proper*: may the present one go into
 //! a certificate? Unknown is never changed: a source that does not answer makes no drift.
 
+mod kind;
 mod name;
+mod record;
 pub mod sources;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use kind::{Kind, kinds, sentence};
 pub use name::{HostName, NameError};
+pub use record::{Change, Drift, Record, with_kin};
 
 /// One aspect of who the machine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,13 +32,18 @@ pub enum Facet {
     Addresses,
     /// `machine-id(5)`, only ever kept and compared as a digest.
     MachineId,
+    /// The number that its maker or its hypervisor gave it, only ever kept and compared as a digest.
+    Hardware,
     /// The site's certificate subject fields.
     Seed,
 }
 
 impl Facet {
     /// Every facet, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [Self::Hostname, Self::Domain, Self::Addresses, Self::MachineId, Self::Seed];
+    pub const ALL: [Self; 6] =
+        [Self::Hostname, Self::Domain, Self::Addresses, Self::MachineId, Self::Hardware, Self::Seed];
+    /// What tells one machine from another, whatever they are called.
+    pub const MACHINE: [Self; 2] = [Self::MachineId, Self::Hardware];
 }
 
 impl fmt::Display for Facet {
@@ -44,6 +53,7 @@ impl fmt::Display for Facet {
             Self::Domain => "domain",
             Self::Addresses => "addresses",
             Self::MachineId => "machine-id",
+            Self::Hardware => "hardware",
             Self::Seed => "seed",
         })
     }
@@ -87,7 +97,7 @@ impl<T> Finding<T> {
     }
 }
 
-/// A digest that stands for something not to be spread: the machine-id, the seed.
+/// A digest that stands for something not to be spread: the machine-id, the hardware's number, the seed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
@@ -124,6 +134,8 @@ pub struct Identity {
     pub addresses: Finding<BTreeSet<IpAddr>>,
     /// Digest of a valid machine-id.
     pub machine_id: Finding<Fingerprint>,
+    /// Digest of the hardware's number.
+    pub hardware: Finding<Fingerprint>,
     /// Digest of the subject fields.
     pub seed: Finding<Fingerprint>,
 }
@@ -155,14 +167,20 @@ impl Identity {
     }
 
     /// The facets as they go into the ledger: what is unknown now keeps what `before` says.
+    ///
+    /// Of another machine nothing is kept that tells machines apart: what is unknown of a clone now
+    /// would otherwise look like one more change when it is known.
     pub fn to_record(&self, before: Option<&Record>) -> Record {
         let empty = Record::default();
         let before = before.unwrap_or(&empty);
+        let is_same = self.drift_from(before, &BTreeSet::from(Facet::MACHINE)).is_empty();
+        let machine = if is_same { before } else { &empty };
         Record {
             hostname: self.hostname.value().or(before.hostname.as_ref()).cloned(),
             domain: self.domain.value().or(before.domain.as_ref()).cloned(),
             addresses: self.addresses.value().or(before.addresses.as_ref()).cloned(),
-            machine_id: self.machine_id.value().or(before.machine_id.as_ref()).cloned(),
+            machine_id: self.machine_id.value().or(machine.machine_id.as_ref()).cloned(),
+            hardware: self.hardware.value().or(machine.hardware.as_ref()).cloned(),
             seed: self.seed.value().or(before.seed.as_ref()).cloned(),
         }
     }
@@ -181,13 +199,31 @@ impl Identity {
             domain: fill(&self.domain, record.domain.as_ref()),
             addresses: fill(&self.addresses, record.addresses.as_ref()),
             machine_id: fill(&self.machine_id, record.machine_id.as_ref()),
+            hardware: fill(&self.hardware, record.hardware.as_ref()),
             seed: fill(&self.seed, record.seed.as_ref()),
+        }
+    }
+
+    /// Says whether anything tells this machine from others. In an image that waits for its first boot
+    /// nothing does, and what is made for it then would be the same on every machine made from it.
+    pub fn is_known_machine(&self) -> bool {
+        self.machine_id.value().is_some() || self.hardware.value().is_some()
+    }
+
+    fn known(&self) -> Record {
+        Record {
+            hostname: self.hostname.value().cloned(),
+            domain: self.domain.value().cloned(),
+            addresses: self.addresses.value().cloned(),
+            machine_id: self.machine_id.value().cloned(),
+            hardware: self.hardware.value().cloned(),
+            seed: self.seed.value().cloned(),
         }
     }
 
     /// The watched facets in which this identity differs from a recorded one.
     pub fn drift_from(&self, record: &Record, watched: &BTreeSet<Facet>) -> Drift {
-        let now = self.to_record(None).shown();
+        let now = self.known().shown();
         let was = record.shown();
         Drift(
             watched
@@ -209,89 +245,6 @@ impl Identity {
 #[serde(transparent)]
 pub struct Improper(pub String);
 
-/// The facets that were known when something was made.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Record {
-    /// First label.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hostname: Option<String>,
-    /// Rest of the name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub domain: Option<String>,
-    /// Addresses of global scope.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub addresses: Option<BTreeSet<IpAddr>>,
-    /// Digest of the machine-id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub machine_id: Option<Fingerprint>,
-    /// Digest of the subject fields.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<Fingerprint>,
-}
-
-impl Record {
-    /// The names this identity went by: the full one and the short one.
-    pub fn names(&self) -> BTreeSet<String> {
-        let Some(label) = &self.hostname else { return BTreeSet::new() };
-        let mut names = BTreeSet::from([label.clone()]);
-        if let Some(domain) = &self.domain {
-            names.insert(format!("{label}.{domain}"));
-        }
-        names
-    }
-
-    fn shown(&self) -> BTreeMap<Facet, String> {
-        let addresses = self
-            .addresses
-            .as_ref()
-            .map(|set| if set.is_empty() { "none".to_owned() } else { join(set.iter(), ", ") });
-        [
-            (Facet::Hostname, self.hostname.clone()),
-            (Facet::Domain, self.domain.clone()),
-            (Facet::Addresses, addresses),
-            (Facet::MachineId, self.machine_id.as_ref().map(ToString::to_string)),
-            (Facet::Seed, self.seed.as_ref().map(ToString::to_string)),
-        ]
-        .into_iter()
-        .filter_map(|(facet, value)| Some((facet, value?)))
-        .collect()
-    }
-}
-
-/// The watched facets in which two identities differ; empty when they agree.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Drift(BTreeMap<Facet, Change>);
-
-/// One facet before and after, as shown to people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// The recorded value.
-    pub was: String,
-    /// The present value.
-    pub now: String,
-}
-
-impl Drift {
-    /// Says whether nothing differs.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Display for Drift {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let changes =
-            self.0.iter().map(|(facet, change)| format!("{facet} was {}, is {}", change.was, change.now));
-        f.write_str(&join(changes, "; "))
-    }
-}
-
-fn join<T: fmt::Display>(items: impl Iterator<Item = T>, separator: &str) -> String {
-    items.map(|item| item.to_string()).collect::<Vec<_>>().join(separator)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,6 +259,7 @@ mod tests {
             domain: finding(domain),
             addresses: Finding::unknown("not live"),
             machine_id: Finding::unknown("absent"),
+            hardware: Finding::unknown("not live"),
             seed: Finding::known(Fingerprint::of("seed", ""), "no file"),
         }
     }

@@ -1,5 +1,6 @@
 //! What the sources of identity say, read from their texts: `/etc/hostname`, `/etc/hosts`,
-//! `resolv.conf`, `/etc/machine-id`, and which addresses of the interfaces count.
+//! `resolv.conf`, `/etc/machine-id`, the hardware's number, and which addresses of the interfaces
+//! count.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
@@ -55,6 +56,47 @@ pub fn machine_id(text: Option<&str>) -> Finding<Fingerprint> {
         }
         Some(_) => Finding::unknown("not 32 hexadecimal digits"),
     }
+}
+
+/// Takes the number by which hardware or hypervisor tells this machine from others: the DMI
+/// product UUID, or a device tree's serial number. Values that makers leave in whole series are
+/// nobody's number.
+pub fn hardware(number: &str, source: &str) -> Finding<Fingerprint> {
+    let number = number.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_ascii_lowercase();
+    let digits: String = number.chars().filter(char::is_ascii_alphanumeric).collect();
+    let mut distinct = digits.chars();
+    let first = distinct.next();
+    if distinct.all(|digit| Some(digit) == first) || NO_NUMBERS.contains(&number.as_str()) {
+        return Finding::unknown(format!("{source} says {number:?}, which many machines say"));
+    }
+    Finding::known(Fingerprint::of("hardware", &uuid_in_one_order(&number, &digits)), source)
+}
+
+/// What vendors put where a number should be.
+const NO_NUMBERS: [&str; 10] = [
+    "03000200-0400-0500-0006-000700080009",
+    "00020003-0004-0005-0006-000700080009",
+    "12345678-1234-5678-90ab-cddeefaabbcc",
+    "fefefefe-fefe-fefe-fefe-fefefefefefe",
+    "not settable",
+    "not specified",
+    "not available",
+    "to be filled by o.e.m.",
+    "default string",
+    "system serial number",
+];
+
+/// The first three fields of a DMI UUID stand in one or the other order of octets, and an update of
+/// kernel or firmware may change it (SMBIOS 3.7 section 7.2.1): both orders make one number.
+fn uuid_in_one_order(number: &str, digits: &str) -> String {
+    let is_uuid = digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let octets: Vec<&str> = (0..32).step_by(2).filter_map(|at| digits.get(at..at + 2)).collect();
+    let ([time, low, high], true) = ([octets.get(..4), octets.get(4..6), octets.get(6..8)], is_uuid) else {
+        return number.to_owned();
+    };
+    let front = [time, low, high].into_iter().flatten();
+    let swapped = front.flat_map(|field| field.iter().rev().copied()).chain(octets.iter().skip(8).copied());
+    swapped.collect::<String>().min(digits.to_owned())
 }
 
 /// One address of one interface, as the kernel gives it.
@@ -191,6 +233,30 @@ mod tests {
                 found @ Finding::Known { .. } => panic!("{case}: {found:?}"),
             }
         }
+    }
+
+    #[test]
+    fn hardware_numbers() {
+        let known = |text: &str| hardware(text, "test").value().cloned();
+        let uuid = known("4c4c4544-0042-3510-8052-b4c04f4e4d31\n");
+        assert!(uuid.is_some());
+        assert_eq!(uuid, known("44454C4C-4200-1035-8052-B4C04F4E4D31"), "the other order of octets");
+        assert_ne!(uuid, known("4c4c4544-0042-3510-8052-b4c04f4e4d32"));
+        assert!(known("10000000abcdef01\0").is_some(), "a device tree's");
+        let nobodys = [
+            ("nothing", ""),
+            ("zeros", "00000000-0000-0000-0000-000000000000"),
+            ("ones", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"),
+            ("a series", "03000200-0400-0500-0006-000700080009\n"),
+            ("a series, swapped", "00020003-0004-0005-0006-000700080009"),
+            ("words", "To Be Filled By O.E.M.\n"),
+            ("unset", "Not Settable"),
+            ("a device tree's zeros", "0000000000000000\0"),
+        ];
+        for (case, text) in nobodys {
+            assert_eq!(known(text), None, "{case}");
+        }
+        assert!(!format!("{uuid:?}").contains("4544"), "the number itself is not kept");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey, EncodeRsaPublicKey, L
 use rsa::pkcs1v15;
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use rsa::signature::{SignatureEncoding, Signer};
+use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -146,6 +147,24 @@ impl PrivateKey {
         Ok(Secret::new(text.as_bytes()))
     }
 
+    /// The key itself, when it is one on P-256.
+    pub(super) fn p256(&self) -> Option<&p256::SecretKey> {
+        match &self.secret {
+            Kind::P256(key) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The numbers n, e, d, p, q and q⁻¹ mod p of an RSA key (RFC 8017 section 3.2), most significant
+    /// octet first.
+    pub(super) fn rsa_numbers(&self) -> Option<[Zeroizing<Vec<u8>>; 6]> {
+        let Kind::Rsa(key) = &self.secret else { return None };
+        let [p, q] = key.primes() else { return None };
+        let inverse = key.crt_coefficient()?;
+        let octets = |number: &rsa::BoxedUint| Zeroizing::new(number.to_be_bytes().into_vec());
+        Some([octets(key.n()), octets(key.e()), octets(key.d()), octets(p), octets(q), octets(&inverse)])
+    }
+
     /// What identifies the key without giving it away: SHA-256 over the bits of the public key as
     /// they stand in a certificate's `subjectPublicKey`.
     pub fn public_digest(&self) -> [u8; 32] {
@@ -194,7 +213,7 @@ impl rcgen::SigningKey for PrivateKey {
     }
 }
 
-fn library(error: impl fmt::Display) -> KeyError {
+pub(super) fn library(error: impl fmt::Display) -> KeyError {
     KeyError::Library(error.to_string())
 }
 

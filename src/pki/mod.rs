@@ -5,6 +5,7 @@ pub mod inspect;
 pub mod issue;
 pub mod key;
 pub mod serial;
+pub mod ssh;
 
 use std::fmt;
 

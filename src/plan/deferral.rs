@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::{Decision, HookFacts, HookPlan, Stage};
+use super::{Action, Decision, HookFacts, HookPlan, Stage, Task};
+use crate::artifact::What;
 use crate::hook::{ExtraName, HookName};
 use crate::identity::{Facet, Finding};
 
@@ -44,19 +45,36 @@ impl fmt::Display for Deferral {
 }
 
 impl Decision<'_> {
-    /// Decides for a hook whose checks and units, also those of its borrowers, are known.
-    pub(super) fn deferral(&self, plan: &HookPlan) -> Option<Deferral> {
-        let hook = self.facts.hooks.get(&plan.hook).filter(|_| plan.makes_something())?;
-        self.needs_later_stage(plan, hook)
-            .or_else(|| self.unanswered(hook))
-            .or_else(|| self.pause(&plan.hook))
+    /// Leaves what this run cannot make, or should not try again yet, for a later one. Host keys and
+    /// secrets need neither name nor network nor anybody's opinion.
+    pub(super) fn defer(&self, plan: &mut HookPlan) {
+        if !plan.has(Action::Make) {
+            return;
+        }
+        plan.deferred = self.pause(&plan.hook);
+        let everything = plan.deferred.is_some();
+        if let Some(hook) = self.facts.hooks.get(&plan.hook).filter(|_| !everything)
+            && plan.tasks.iter().any(is_certificate_to_make)
+        {
+            plan.deferred = self.needs_later_stage(plan, hook).or_else(|| self.unanswered(hook));
+        }
+        if self.request.stage == Some(Stage::Early) {
+            // Programs of the system are not started before the system is.
+            plan.checks.clear();
+        }
+        if plan.deferred.is_some() {
+            for task in plan.tasks.iter_mut().filter(|task| everything || is_certificate_to_make(task)) {
+                if task.action == Action::Make {
+                    task.action = Action::Wait;
+                }
+            }
+        }
     }
 
     fn needs_later_stage(&self, plan: &HookPlan, hook: &HookFacts) -> Option<Deferral> {
         let needs = match self.request.stage {
             Some(Stage::Early | Stage::Boot) if wants_addresses(hook) => "the machine's addresses",
             Some(Stage::Early | Stage::Boot) if self.domain_is_asked_for(hook) => "the domain from DNS",
-            // Programs of the system are not started before the system is.
             Some(Stage::Early) if !plan.checks.is_empty() => "its program's own check",
             _ => return None,
         };
@@ -85,8 +103,16 @@ impl Decision<'_> {
     }
 }
 
+fn is_certificate_to_make(task: &Task) -> bool {
+    task.action == Action::Make && matches!(task.bundle.what, What::Certificates(_))
+}
+
 fn wants_addresses(hook: &HookFacts) -> bool {
-    let models = hook.bundles.iter().flat_map(|bundle| &bundle.models);
+    let certificates = hook.bundles.iter().filter_map(|bundle| match &bundle.what {
+        What::Certificates(certificates) => Some(&certificates.models),
+        _ => None,
+    });
+    let models = certificates.flatten();
     hook.watches.contains(&Facet::Addresses)
         || models.flat_map(|model| &model.names).any(|name| *name == ExtraName::Addresses)
 }

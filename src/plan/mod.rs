@@ -4,6 +4,7 @@
 //! tests; nothing is decided anywhere else.
 
 mod deferral;
+mod machine;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,12 +13,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::artifact::{self, Bundle, Found, Verdict};
+use crate::artifact::{self, Bundle, Certificates, Found, Verdict, What};
 use crate::hook::{Check, HookName, Policy, Verb};
-use crate::identity::{Drift, Facet, HostName, Identity, Improper};
+use crate::identity::{self, Drift, Facet, HostName, Identity, Improper, Kind};
 use crate::ledger::{Entry, Ledger};
 use crate::pki::container::Part;
 use crate::pki::serial::Serial;
+use crate::probe::protocol::Ports;
 use crate::seed::Subject;
 
 pub use deferral::Deferral;
@@ -64,6 +66,8 @@ pub struct HookFacts {
     pub units: BTreeMap<String, Verb>,
     /// The program's own checks of its configuration.
     pub checks: Vec<Check>,
+    /// Ports of its units of which the number does not say what is spoken there.
+    pub probes: Ports,
     /// What could not be understood in the program's configuration.
     pub problems: Vec<String>,
 }
@@ -75,6 +79,8 @@ pub struct Request {
     pub only: BTreeSet<HookName>,
     /// Files to be replaced although they are not ours, or are fresh.
     pub adopt: BTreeSet<PathBuf>,
+    /// This is the recorded machine, brought back from a backup or on other hardware: no clone.
+    pub restored: bool,
     /// Nobody waits for the outcome: what failed is tried again with growing pauses.
     pub unattended: bool,
     /// The part of the boot in which the run takes place; nothing for all of it at once.
@@ -106,15 +112,17 @@ impl Stage {
 pub struct Plan {
     /// Who the machine is.
     pub identity: Identity,
+    /// What happened to it since it was last recorded.
+    pub kinds: BTreeSet<Kind>,
     /// The name that certificates would carry.
     pub name: Option<HostName>,
-    /// Why nothing is made, whatever is stale.
+    /// Why no certificate is made, whatever is stale; what follows the machine is made all the same.
     pub put_off: Option<PutOff>,
     /// Every hook that applies.
     pub hooks: Vec<HookPlan>,
 }
 
-/// Why a run makes nothing.
+/// Why a run makes no certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", content = "reason", rename_all = "kebab-case")]
 pub enum PutOff {
@@ -169,6 +177,9 @@ pub struct Task {
     pub reasons: Vec<Reason>,
     /// What is done about it.
     pub action: Action,
+    /// Of the SSH host key that lies there, or that is replaced, as `ssh-keygen -l` prints it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// What is to be made.
     #[serde(skip)]
     pub bundle: Bundle,
@@ -182,6 +193,10 @@ pub enum Action {
     Keep,
     /// It is made again.
     Make,
+    /// It will be made again by a run that is not put off.
+    Wait,
+    /// It is recorded as this machine's from now on, and stays as it is.
+    Note,
     /// Nothing: it does not hold, but it is not ours to replace.
     Leave,
 }
@@ -194,6 +209,8 @@ pub enum Reason {
     Missing(PathBuf),
     /// The machine is somebody else than when we made it.
     Drifted(Drift),
+    /// It is the original's, and this machine is its clone.
+    Cloned(Drift),
     /// The certificate does not name this machine.
     Names {
         /// The names that it carries.
@@ -218,6 +235,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Missing(path) => write!(f, "{} is missing", path.display()),
             Self::Drifted(drift) => write!(f, "{drift}"),
+            Self::Cloned(drift) => write!(f, "this machine is a clone: {drift}"),
             Self::Names { says } => write!(f, "it says {says}"),
             Self::Untrue(field) => write!(f, "it claims {field}"),
             Self::Ends { at } => write!(f, "it ends on {}", at.date()),
@@ -230,11 +248,15 @@ impl fmt::Display for Reason {
 }
 
 impl Plan {
-    /// The hooks for which something is to be made, in their order; none while the run is put off.
+    /// The hooks for which something is made, in their order; while the run is put off, only those
+    /// with something that follows the machine.
     pub fn steps(&self) -> Vec<&HookPlan> {
-        let wanted =
-            |hook: &&HookPlan| self.put_off.is_none() && hook.deferred.is_none() && hook.makes_something();
-        self.hooks.iter().filter(wanted).collect()
+        self.hooks.iter().filter(|hook| hook.has(Action::Make)).collect()
+    }
+
+    /// The hooks of which something is recorded and nothing is made.
+    pub fn notes(&self) -> Vec<&HookPlan> {
+        self.hooks.iter().filter(|hook| hook.has(Action::Note) && !hook.has(Action::Make)).collect()
     }
 
     /// Says whether anything at all no longer holds and is ours to put right.
@@ -250,15 +272,20 @@ impl Plan {
 }
 
 impl HookPlan {
-    /// Says whether anything of it is to be made.
+    /// Says whether anything of it is to be made, by this run or by one that is not put off.
     pub fn makes_something(&self) -> bool {
-        self.tasks.iter().any(|task| task.action == Action::Make)
+        self.has(Action::Make) || self.has(Action::Wait)
+    }
+
+    /// Says whether this is done with anything of it.
+    pub fn has(&self, action: Action) -> bool {
+        self.tasks.iter().any(|task| task.action == action)
     }
 
     fn makes(&self, real: &Path) -> bool {
         self.tasks
             .iter()
-            .filter(|task| task.action == Action::Make)
+            .filter(|task| matches!(task.action, Action::Make | Action::Wait))
             .any(|task| task.bundle.artifacts.iter().any(|artifact| artifact.real == real))
     }
 }
@@ -270,7 +297,17 @@ pub fn plan(facts: &Facts, ledger: &Ledger, request: &Request) -> Plan {
     if let Ok(name) = &proper {
         names.extend([name.as_str().to_owned(), name.label().to_owned()]);
     }
-    let decision = Decision { facts, ledger, request, names: &names, proper: proper.as_ref().ok() };
+    let kinds = identity::kinds(ledger.identity.as_ref(), &facts.identity, request.restored);
+    let put_off = put_off(facts, proper.clone());
+    let decision = Decision {
+        facts,
+        ledger,
+        request,
+        names: &names,
+        kinds: &kinds,
+        proper: proper.as_ref().ok(),
+        is_put_off: put_off.is_some(),
+    };
     let mut hooks: Vec<HookPlan> = facts
         .hooks
         .iter()
@@ -279,14 +316,9 @@ pub fn plan(facts: &Facts, ledger: &Ledger, request: &Request) -> Plan {
         .collect();
     tell_borrowers(&mut hooks, facts);
     for hook in &mut hooks {
-        hook.deferred = decision.deferral(hook);
+        decision.defer(hook);
     }
-    Plan {
-        identity: facts.identity.clone(),
-        name: proper.clone().ok(),
-        put_off: put_off(facts, proper),
-        hooks,
-    }
+    Plan { identity: facts.identity.clone(), name: proper.ok(), put_off, kinds, hooks }
 }
 
 fn put_off(facts: &Facts, proper: Result<HostName, Improper>) -> Option<PutOff> {
@@ -328,7 +360,9 @@ struct Decision<'a> {
     ledger: &'a Ledger,
     request: &'a Request,
     names: &'a BTreeSet<String>,
+    kinds: &'a BTreeSet<Kind>,
     proper: Option<&'a HostName>,
+    is_put_off: bool,
 }
 
 impl Decision<'_> {
@@ -348,31 +382,45 @@ impl Decision<'_> {
     }
 
     fn task(&self, hook: &HookFacts, entry: Option<&Entry>, bundle: &Bundle) -> Task {
+        match &bundle.what {
+            What::Certificates(certificates) => self.certificate_task(hook, entry, bundle, certificates),
+            What::HostKey(_) | What::Secret(_) => self.machine_task(hook, entry, bundle),
+        }
+    }
+
+    fn certificate_task(
+        &self,
+        hook: &HookFacts,
+        entry: Option<&Entry>,
+        bundle: &Bundle,
+        certificates: &Certificates,
+    ) -> Task {
         let verdict = bundle.verdict(self.names);
-        let asked = bundle
-            .artifacts
-            .iter()
-            .any(|a| self.request.adopt.contains(&a.path) || self.request.adopt.contains(&a.real));
         let mut reasons = match &verdict {
-            Verdict::Absent | Verdict::Managed => self.managed(hook, entry, bundle),
-            other => self.unmanaged(bundle, other.is_replaceable()),
+            Verdict::Absent | Verdict::Managed => self.managed(hook, entry, bundle, certificates.days),
+            other => self.unmanaged(bundle, certificates.models.len(), other.is_replaceable()),
         };
-        let action = if asked {
+        let make = if self.is_put_off { Action::Wait } else { Action::Make };
+        let action = if self.is_asked_for(bundle) {
             reasons.push(Reason::Asked);
-            Action::Make
+            make
         } else if reasons.is_empty() {
             Action::Keep
         } else if verdict.is_replaceable() || hook.adopt {
-            Action::Make
+            make
         } else {
             Action::Leave
         };
-        let files = bundle.artifacts.iter().map(|artifact| artifact.path.clone()).collect();
-        Task { files, verdict, reasons, action, bundle: bundle.clone() }
+        Task::new(bundle, verdict, reasons, action)
+    }
+
+    fn is_asked_for(&self, bundle: &Bundle) -> bool {
+        let adopt = &self.request.adopt;
+        bundle.artifacts.iter().any(|a| adopt.contains(&a.path) || adopt.contains(&a.real))
     }
 
     /// Reasons for files that we made, or that are not there: the ledger says for whom.
-    fn managed(&self, hook: &HookFacts, entry: Option<&Entry>, bundle: &Bundle) -> Vec<Reason> {
+    fn managed(&self, hook: &HookFacts, entry: Option<&Entry>, bundle: &Bundle, days: u32) -> Vec<Reason> {
         let mut reasons = missing(bundle, true);
         if let Some(entry) = entry
             // A name that is not fit for a certificate is no change: names flap while a machine boots.
@@ -384,7 +432,7 @@ impl Decision<'_> {
             }
         }
         // Of a short life the last third is its end, or it would be made anew at every run.
-        let days = self.facts.renew_before_days.min(bundle.days / 3);
+        let days = self.facts.renew_before_days.min(days / 3);
         let limit = self.facts.now + Duration::days(i64::from(days));
         let ends = bundle.artifacts.iter().filter_map(|artifact| match &artifact.found {
             Found::Ours(made) => made.not_after,
@@ -398,14 +446,14 @@ impl Decision<'_> {
     ///
     /// A certificate that is somebody else's, at a place of their own, need not name this machine: a
     /// customer's virtual host does not. It no longer holds when it names whom this machine was.
-    fn unmanaged(&self, bundle: &Bundle, is_replaceable: bool) -> Vec<Reason> {
+    fn unmanaged(&self, bundle: &Bundle, models: usize, is_replaceable: bool) -> Vec<Reason> {
         let mut reasons = missing(bundle, false);
         let keys: Vec<(&Path, &[u8; 32])> = bundle
             .artifacts
             .iter()
             .filter_map(|a| Some((a.path.as_path(), a.content()?.key.as_ref()?.as_ref().ok()?)))
             .collect();
-        for model in 0..bundle.models.len() {
+        for model in 0..models {
             let Some(certificate) = bundle.certificate(model) else { continue };
             let names = certificate.names();
             let named = self
@@ -447,6 +495,17 @@ fn join(names: &BTreeSet<String>) -> String {
 }
 
 impl Task {
+    fn new(bundle: &Bundle, verdict: Verdict, reasons: Vec<Reason>, action: Action) -> Self {
+        Self {
+            files: bundle.artifacts.iter().map(|artifact| artifact.path.clone()).collect(),
+            verdict,
+            reasons,
+            action,
+            fingerprint: bundle.fingerprint().map(str::to_owned),
+            bundle: bundle.clone(),
+        }
+    }
+
     /// The highest serial that is replaced, by the place of its model: one certificate may lie in
     /// several files, and others before it.
     pub fn replaced_serial(&self, model: usize) -> Option<Serial> {

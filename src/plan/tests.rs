@@ -7,7 +7,7 @@ use crate::artifact::{Artifact, Content, Model};
 use crate::identity::{Finding, Fingerprint, Record};
 use crate::ledger::{Digest, Made, RunId};
 use crate::pki::inspect::Certificate;
-use crate::pki::{Algorithm, Usage};
+use crate::pki::{Algorithm, Usage, ssh};
 
 fn day(number: i64) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::days(20_000 + number)
@@ -24,6 +24,7 @@ fn identity(fqdn: &str) -> Identity {
         domain: fqdn.domain().map_or(Finding::unknown("none"), |d| Finding::known(d.to_owned(), "test")),
         addresses: Finding::known(BTreeSet::<IpAddr>::new(), "test"),
         machine_id: Finding::unknown("absent"),
+        hardware: Finding::unknown("absent"),
         seed: Finding::known(Fingerprint::of("seed", ""), "test"),
     }
 }
@@ -33,7 +34,7 @@ fn record(fqdn: &str) -> Record {
 }
 
 fn made(end: i64) -> Made {
-    Made { sha256: Digest::of(b"x"), serial: None, not_after: Some(day(end)), links: BTreeSet::new() }
+    Made { not_after: Some(day(end)), ..Made::of(b"x") }
 }
 
 fn certificate(subject: &[(&str, &str)], issuer: Option<&str>, end: i64) -> Certificate {
@@ -62,6 +63,7 @@ fn content(certificate: Option<Certificate>, key: Option<[u8; 32]>) -> Found {
         was_ours: false,
         certificate: certificate.map(Ok),
         key: key.map(Ok),
+        fingerprint: None,
     }))
 }
 
@@ -82,13 +84,15 @@ fn bundle(key: Found, certificate: Found) -> Bundle {
         links: BTreeSet::new(),
     };
     Bundle {
-        algorithm: Algorithm::P256,
-        days: 398,
-        models: vec![Model {
-            name: "server".into(),
-            usage: BTreeSet::from([Usage::Server]),
-            names: Vec::new(),
-        }],
+        what: What::Certificates(Certificates {
+            algorithm: Algorithm::P256,
+            days: 398,
+            models: vec![Model {
+                name: "server".into(),
+                usage: BTreeSet::from([Usage::Server]),
+                names: Vec::new(),
+            }],
+        }),
         artifacts: vec![artifact(Part::Key, key), artifact(Part::Certificate, certificate)],
         tracked: None,
     }
@@ -103,6 +107,7 @@ fn hook(bundles: Vec<Bundle>) -> HookFacts {
         borrowed: BTreeMap::new(),
         units: BTreeMap::from([("x.service".into(), Verb::Reload)]),
         checks: Vec::new(),
+        probes: crate::probe::protocol::Ports::new(),
         problems: Vec::new(),
     }
 }
@@ -129,6 +134,7 @@ fn ledger(fqdn: &str) -> Ledger {
         run: RunId::new(day(-5)),
         made: day(-5),
         identity: record(fqdn),
+        machine: None,
         file: BTreeMap::from([("/etc/x.key".into(), made(300)), ("/etc/x.certificate".into(), made(300))]),
     };
     ledger.record(name("x"), entry);
@@ -271,19 +277,18 @@ fn what_becomes_of_a_pair() {
             plan(&facts(called, vec![("x", hook(vec![bundle.clone()]))]), &ledger, &Request::default());
         let task = &plan.hooks[0].tasks[0];
         let said = task.reasons.first().map(ToString::to_string).unwrap_or_default();
+        // While the name is not proper, the run is put off.
+        let make = if called == "localhost" { Action::Wait } else { Action::Make };
+        let action = if action == Action::Make { make } else { action };
         assert_eq!(task.action, action, "{case}: {} {said}", task.verdict);
         assert!(said.starts_with(reason) && said.is_empty() == reason.is_empty(), "{case}: {said}");
         // What is asked for is made, whosever it is; what the site adopts is made once it is stale.
         let asked = Request { adopt: BTreeSet::from(["/etc/x.certificate".into()]), ..Request::default() };
         let adopting = HookFacts { adopt: true, ..hook(vec![bundle]) };
         let all = facts(called, vec![("x", adopting)]);
-        assert_eq!(
-            super::plan(&all, &ledger, &asked).hooks[0].tasks[0].action,
-            Action::Make,
-            "{case}, asked for"
-        );
+        assert_eq!(super::plan(&all, &ledger, &asked).hooks[0].tasks[0].action, make, "{case}, asked for");
         let adopted = super::plan(&all, &ledger, &Request::default()).hooks[0].tasks[0].action;
-        let expected = if action == Action::Leave { Action::Make } else { action };
+        let expected = if action == Action::Leave { make } else { action };
         assert_eq!(adopted, expected, "{case}, adopted");
     }
 }
@@ -316,6 +321,26 @@ fn nothing_is_made_while_name_or_clock_are_wrong() {
         let plan = plan(&facts, &Ledger::default(), &Request::default());
         assert!(plan.steps().is_empty() && plan.is_stale(), "{case}");
         assert!(plan.put_off.unwrap().to_string().contains(words), "{case}");
+    }
+}
+
+#[test]
+fn what_follows_the_machine_is_made_while_the_rest_waits() {
+    let mut key = bundle(Found::Absent, Found::Absent);
+    key.what = What::HostKey(ssh::Algorithm::Ed25519);
+    let both = hook(vec![bundle(Found::Absent, Found::Absent), key]);
+    let certificate = hook(vec![bundle(Found::Absent, Found::Absent)]);
+    let mut facts = facts("localhost", vec![("both", both), ("certificate", certificate)]);
+    for (case, machine_id, expected) in [
+        ("an image", Finding::unknown("empty"), &[][..]),
+        ("a machine", Finding::known(Fingerprint::of("machine-id", "1"), "test"), &["both"][..]),
+    ] {
+        facts.identity.machine_id = machine_id;
+        let plan = plan(&facts, &Ledger::default(), &Request::default());
+        let steps: Vec<&str> = plan.steps().iter().map(|step| step.hook.as_str()).collect();
+        assert_eq!(steps, expected, "{case}");
+        assert_eq!(plan.hooks[0].tasks[0].action, Action::Wait, "{case}");
+        assert!(plan.is_stale() && plan.serves_stale(&plan.hooks[1]), "{case}");
     }
 }
 

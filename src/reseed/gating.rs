@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use crate::gate::{self, Cause, Wish};
 use crate::hook::HookName;
 use crate::ledger::Ledger;
-use crate::plan::{HookPlan, PutOff, Request};
+use crate::plan::{Deferral, HookPlan, PutOff, Request};
 
 use super::{Outlook, Report, World, seconds};
 
@@ -59,6 +59,10 @@ fn hold_back(
     for unit in hook.units.keys() {
         let wish = Wish { unit, hook: &hook.hook, policy, reason, now: seconds(world.now) };
         match gate::hold_back(world.root, world.services, ledger, wish) {
+            // It waits for this boot to go on, as it would for anything that it is ordered after.
+            Ok(true) if matches!(hook.deferred, Some(Deferral::Later { .. })) => {
+                info!(hook = %hook.hook, "{unit} waits: {reason}");
+            }
             Ok(true) => {
                 // Whoever asks `systemctl status` for the unit is told too (systemd.journal-fields(7)).
                 warn!(

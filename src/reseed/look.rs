@@ -37,9 +37,11 @@ pub struct Outlook {
 /// [`ReseedError`]
 pub fn look(world: World<'_>, request: &Request) -> Result<Outlook, ReseedError> {
     let mut notes = Vec::new();
+    let mut is_blind = false;
     let ledger = match store::ledger(world.root) {
         Err(StoreError::Path(error)) if error.is_denied() => {
             notes.push(format!("{} may not be read by this user: judged without it", store::LEDGER));
+            is_blind = true;
             Ledger::default()
         }
         ledger => ledger?,
@@ -47,14 +49,19 @@ pub fn look(world: World<'_>, request: &Request) -> Result<Outlook, ReseedError>
     if transaction::is_interrupted(world.root).unwrap_or(false) {
         notes.push("an earlier run was interrupted; `reseed apply` puts that in order first".into());
     }
-    outlook(world, request, ledger, true, notes)
+    let mut seen = outlook(world, request, ledger, true, notes)?;
+    if is_blind {
+        // What is not seen to be recorded may be recorded all the same.
+        seen.plan.kinds.clear();
+    }
+    Ok(seen)
 }
 
 /// Gathers and plans with a ledger that is known already.
 pub(super) fn outlook(
     world: World<'_>,
     request: &Request,
-    ledger: Ledger,
+    mut ledger: Ledger,
     every_facet: bool,
     notes: Vec<String>,
 ) -> Result<Outlook, ReseedError> {
@@ -74,6 +81,9 @@ pub(super) fn outlook(
         services: world.services,
     };
     let facts = facts::gather(&sources)?;
+    if request.restored {
+        ledger.restore(&facts.identity);
+    }
     let request = resolved(root, request, &hooks, &facts)?;
     let plan = plan::plan(&facts, &ledger, &request);
     Ok(Outlook { ledger, settings, hooks, faults, facts, plan, notes })

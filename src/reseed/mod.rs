@@ -1,16 +1,21 @@
 //! The story of a run: lock, recover, gather, plan, apply, record.
 //!
-//! `look` is the part before anything is changed, `tell` decides together with the services, `gating`
-//! holds back what stays stale, `release` lets go by hand, `rollback` is the story backwards, `rehome`
-//! the one that begins with a new name, `settle` the one that waits until the identity has come to
-//! rest, `report` is what is told of it.
+//! `look` is the part before anything is changed, `tell` decides together with the services, `proof`
+//! with what they really serve, `served` says what that should be, `gating` holds back what stays
+//! stale, `release` lets go by hand, `rollback` is the story backwards, `rehome` the one that begins
+//! with a new name, `settle` the one that waits until the identity has come to rest, `report` is what
+//! is told of it.
 
 mod gating;
 mod look;
+mod proof;
 mod rehome;
 mod release;
 mod report;
 mod rollback;
+mod served;
+#[cfg(test)]
+mod servers;
 mod settle;
 mod tell;
 #[cfg(test)]
@@ -28,7 +33,8 @@ use crate::fault::Fault;
 use crate::hook::HookName;
 use crate::ledger::{Ledger, RunId};
 use crate::pki::key::KeyError;
-use crate::plan::Request;
+use crate::plan::{Action, Request};
+use crate::probe::Prober;
 use crate::service::Services;
 use crate::store::{self, StoreError};
 use crate::system::clock;
@@ -38,8 +44,9 @@ use crate::transaction;
 pub use look::{Outlook, look};
 pub use rehome::{Place, rehome};
 pub use release::{Release, release};
-pub use report::{Outcome, Report};
+pub use report::{Outcome, Probed, Report};
 pub use rollback::roll_back;
+pub use served::Served;
 pub use settle::settle;
 
 /// What a command works on and with.
@@ -51,6 +58,8 @@ pub struct World<'a> {
     pub below: Option<&'a Root>,
     /// Whoever can be asked to restart something.
     pub services: &'a dyn Services,
+    /// The way to what is really served.
+    pub prober: &'a Prober,
     /// The present time.
     pub now: OffsetDateTime,
 }
@@ -122,15 +131,17 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 fn run(world: World<'_>, lock: &Lock, request: &Request) -> Result<Report, ReseedError> {
     let mut ledger = store::ledger(world.root)?;
     let recovered = recover(world.root, lock, &mut ledger)?;
+    let recorded = ledger.clone();
     let seen = look::outlook(world, request, ledger, false, Vec::new())?;
     let mut report = Report::new(&seen, &recovered);
     let mut ledger = seen.ledger.clone();
     make(world, lock, &seen, &recovered, &mut ledger, &mut report)?;
+    know_machine(&seen, request, &report, &mut ledger);
     gating::gate_and_release(world, &seen, request, &mut ledger, &mut report);
     if let Some(name) = &report.plan.name {
         ledger.names.extend([name.as_str().to_owned(), name.label().to_owned()]);
     }
-    if ledger != seen.ledger {
+    if ledger != recorded {
         store::save_ledger(world.root, lock, &ledger)?;
     }
     retry_later(world, request, &mut report);
@@ -156,6 +167,17 @@ fn retry_later(world: World<'_>, request: &Request, report: &mut Report) {
     });
     if let Err(error) = done {
         report.failures.push(error.to_string());
+    }
+}
+
+/// Records who the machine is, for the next run to tell what happened in between. What this run has
+/// not seen to has still happened then: hooks that nobody asked for, that failed, or that wait.
+fn know_machine(seen: &Outlook, request: &Request, report: &Report, ledger: &mut Ledger) {
+    let now = &seen.facts.identity;
+    ledger.complete(now);
+    if request.only.is_empty() && !report.has_failed() {
+        let waits = seen.plan.hooks.iter().any(|hook| hook.has(Action::Wait));
+        ledger.know(now, waits || seen.plan.put_off.is_some());
     }
 }
 
@@ -211,17 +233,31 @@ fn make(
     ledger: &mut Ledger,
     report: &mut Report,
 ) -> Result<(), ReseedError> {
+    let began = after(ledger.latest(), world.now);
+    let id = RunId::new(began);
+    let backdate_hours = seen.settings.certificates.backdate_hours.count();
+    let run = Run {
+        root: world.root,
+        services: world.services,
+        facts: &seen.facts,
+        id: &id,
+        began: seconds(began),
+        backdate_hours,
+    };
+    for hook in seen.plan.notes().into_iter().filter(|hook| !recovered.stuck.contains_key(&hook.hook)) {
+        let entry = apply::noted(&run, hook, ledger.hook.get(&hook.hook));
+        ledger.hook.insert(hook.hook.clone(), entry);
+    }
     let steps = seen.plan.steps();
     if steps.is_empty() {
         return Ok(());
     }
-    let id = RunId::new(world.now);
     report.run = Some(id.clone());
     let mut ready = apply::make_ready(&steps, ledger)?;
     // The serials are set aside before the first of them can be seen by anybody.
     store::save_ledger(world.root, lock, ledger)?;
-    let backdate_hours = seen.settings.certificates.backdate_hours.count();
-    let run = Run { root: world.root, services: world.services, facts: &seen.facts, id: &id, backdate_hours };
+    let served = Served { root: world.root, facts: &seen.facts, names: &seen.ledger.names };
+    let proof = proof::Proof::begin(world, served, &steps);
     let mut applied = Vec::new();
     for step in steps {
         if let Some(reason) = recovered.stuck.get(&step.hook) {
@@ -234,12 +270,18 @@ fn make(
             Err(error) => report.fail(ledger, step, world.now, error.to_string()),
         }
     }
-    tell::decide(world, lock, applied, ledger, report)?;
+    tell::decide(world, lock, proof, applied, ledger, report)?;
     for (hook, outcome) in &report.outcomes {
         report::note(world, lock, &report::history(&id, hook, outcome, &report.plan));
     }
     store::prune_backups(world.root, seen.settings.backups.keep)?;
     Ok(())
+}
+
+/// A clock that went back must not let this run pass for an older one: backups go by their age, and
+/// host keys are made whatever the clock says.
+fn after(latest: Option<OffsetDateTime>, now: OffsetDateTime) -> OffsetDateTime {
+    latest.filter(|latest| *latest > now).map_or(now, |latest| latest + time::Duration::SECOND)
 }
 
 /// What is recorded for people has no fractions of a second.

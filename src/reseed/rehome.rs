@@ -19,6 +19,8 @@ pub struct Place<'a> {
     pub hostname: Option<&'a HostName>,
     /// The text of its new seed, already understood.
     pub seed: Option<&'a str>,
+    /// It is the recorded machine, brought back: no clone.
+    pub restored: bool,
 }
 
 /// Sets name and seed where they are given, then makes again what no longer holds.
@@ -39,7 +41,7 @@ pub fn rehome(world: World<'_>, place: Place<'_>) -> Result<Report, ReseedError>
     if let Some(name) = place.hostname {
         set_name(world, name)?;
     }
-    run(world, &lock, &Request::default())
+    run(world, &lock, &Request { restored: place.restored, ..Request::default() })
 }
 
 fn set_name(world: World<'_>, name: &HostName) -> Result<(), ReseedError> {

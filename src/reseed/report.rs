@@ -1,16 +1,21 @@
 //! What a run did, for people, for programs and for the history.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::Path;
 
 use serde::Serialize;
 use time::OffsetDateTime;
 use tracing::{error, warn};
 
+use crate::artifact::What;
 use crate::fault::Fault;
 use crate::hook::{HookName, Verb};
 use crate::ledger::{Entry, Ledger, RunId};
-use crate::plan::{HookPlan, Plan};
+use crate::pki::serial::Serial;
+use crate::plan::{Action, HookPlan, Plan};
+use crate::probe::Endpoint;
+use crate::probe::verdict::Verdict;
 use crate::store;
 use crate::system::root::Lock;
 
@@ -28,6 +33,10 @@ pub struct Report {
     pub outcomes: BTreeMap<HookName, Outcome>,
     /// The units that were told, and did what they were asked.
     pub told: BTreeMap<String, Verb>,
+    /// What the units that were told serve now, by their patterns.
+    pub probed: BTreeMap<String, Vec<Probed>>,
+    /// Units that did not take up new files by a reload, and were restarted.
+    pub restarted_after_reload: Vec<String>,
     /// The units that are newly held back, with why.
     pub gated: BTreeMap<String, String>,
     /// The units that were let go.
@@ -43,12 +52,23 @@ pub struct Report {
     boot: Option<String>,
 }
 
+/// What one place serves after its unit was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Probed {
+    /// The place.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// What it serves.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
 /// What became of a step.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The new files stand.
-    Made(Entry),
+    Made(Box<Entry>),
     /// Everything is as it was, because:
     Failed(String),
 }
@@ -63,17 +83,69 @@ impl Report {
     /// Says whether there was nothing to be done, and nothing is left to be.
     pub fn has_nothing(&self) -> bool {
         let settled = self.plan.hooks.iter().all(|hook| hook.deferred.is_none());
-        self.outcomes.is_empty() && self.gated.is_empty() && self.released.is_empty() && settled
+        let nothing_noted = self.plan.notes().is_empty();
+        self.outcomes.is_empty()
+            && self.gated.is_empty()
+            && self.released.is_empty()
+            && settled
+            && nothing_noted
+    }
+}
+
+/// One thing that was made, for people and for the history.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Renewal<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Of a certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<Serial>,
+    /// Of the SSH host key that was replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub was: Option<&'a str>,
+    /// Of the new SSH host key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<&'a str>,
+    /// It is a secret, and never shown.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub secret: bool,
+}
+
+impl fmt::Display for Renewal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(serial) = self.serial {
+            write!(f, "  serial {serial}")?;
+        }
+        match (self.was, self.now) {
+            (Some(was), Some(now)) => write!(f, "  {was} -> {now}")?,
+            (None, Some(now)) => write!(f, "  {now}")?,
+            (_, None) => {}
+        }
+        if self.secret { f.write_str("  a new secret") } else { Ok(()) }
     }
 }
 
 impl Report {
+    /// The files that a step made, each with what it may be known by.
+    pub fn made<'a>(&'a self, hook: &HookName, entry: &'a Entry) -> Vec<Renewal<'a>> {
+        renewals(&self.plan, hook, entry)
+    }
+
+    /// Says whether a hook's step failed.
+    pub fn has_failed_for(&self, hook: &HookName) -> bool {
+        matches!(self.outcomes.get(hook), Some(Outcome::Failed(_)))
+    }
+
     pub(super) fn new(seen: &Outlook, recovered: &Recovered) -> Self {
         Self {
             run: None,
             plan: seen.plan.clone(),
             outcomes: BTreeMap::new(),
             told: BTreeMap::new(),
+            probed: BTreeMap::new(),
+            restarted_after_reload: Vec::new(),
             gated: BTreeMap::new(),
             released: Vec::new(),
             failures: Vec::new(),
@@ -85,7 +157,7 @@ impl Report {
 
     /// Records that a step failed, and why.
     pub(super) fn fail(&mut self, ledger: &mut Ledger, step: &HookPlan, now: OffsetDateTime, reason: String) {
-        error!(hook = %step.hook, reason, "not made; the old files stand");
+        error!(hook = %step.hook, reason, "{}: not made, the old files stand: {reason}", step.hook);
         ledger.record_failure(step.hook.clone(), seconds(now), self.boot.as_deref(), reason.clone());
         self.outcomes.insert(step.hook.clone(), Outcome::Failed(reason));
     }
@@ -116,6 +188,23 @@ impl Report {
     }
 }
 
+fn renewals<'a>(plan: &'a Plan, hook: &HookName, entry: &'a Entry) -> Vec<Renewal<'a>> {
+    let tasks = plan.hooks.iter().filter(|planned| planned.hook == *hook).flat_map(|planned| &planned.tasks);
+    let made = tasks.filter(|task| task.action == Action::Make);
+    made.flat_map(|task| task.bundle.artifacts.iter().map(move |artifact| (task, artifact)))
+        .filter_map(|(task, artifact)| {
+            let (path, made) = entry.file.get_key_value(&artifact.real)?;
+            Some(Renewal {
+                path,
+                serial: made.serial,
+                was: task.fingerprint.as_deref().filter(|_| made.fingerprint.is_some()),
+                now: made.fingerprint.as_deref(),
+                secret: matches!(task.bundle.what, What::Secret(_)),
+            })
+        })
+        .collect()
+}
+
 /// A line of the history.
 pub(super) fn history(run: &RunId, hook: &HookName, outcome: &Outcome, plan: &Plan) -> serde_json::Value {
     let planned = plan.hooks.iter().find(|planned| planned.hook == *hook);
@@ -126,8 +215,23 @@ pub(super) fn history(run: &RunId, hook: &HookName, outcome: &Outcome, plan: &Pl
         .collect();
     match outcome {
         Outcome::Made(entry) => {
-            let files: Vec<&PathBuf> = entry.file.keys().collect();
-            serde_json::json!({ "run": run, "hook": hook, "made": files, "because": reasons })
+            let made = renewals(plan, hook, entry);
+            let files: Vec<&Path> = made.iter().map(|renewal| renewal.path).collect();
+            let mut line = serde_json::json!({ "run": run, "hook": hook, "made": files, "because": reasons });
+            let (keys, secrets): (Vec<_>, Vec<_>) = made
+                .iter()
+                .filter(|renewal| renewal.now.is_some() || renewal.secret)
+                .partition(|r| !r.secret);
+            if let Some(line) = line.as_object_mut() {
+                if !keys.is_empty() {
+                    line.insert("host-keys".into(), serde_json::json!(keys));
+                }
+                if !secrets.is_empty() {
+                    let paths: Vec<&Path> = secrets.iter().map(|secret| secret.path).collect();
+                    line.insert("secrets".into(), serde_json::json!(paths));
+                }
+            }
+            line
         }
         Outcome::Failed(error) => {
             serde_json::json!({ "run": run, "hook": hook, "failed": error, "because": reasons })

@@ -12,26 +12,33 @@ use crate::service::Told;
 use crate::store;
 use crate::system::root::Lock;
 
+use super::proof::Proof;
 use super::{Outcome, Report, ReseedError, World};
 
 /// Tells every unit once, then decides for each step: the new files where all its units took them
 /// up, else the old ones, and its units are brought back with those.
+///
+/// They took them up when they serve them: where a reload does not suffice the unit is restarted,
+/// and where nothing new is served at all the old files come back, too.
 pub(super) fn decide(
     world: World<'_>,
     lock: &Lock,
+    proof: Proof<'_>,
     applied: Vec<(&HookPlan, Applied<'_>)>,
     ledger: &mut Ledger,
     report: &mut Report,
 ) -> Result<(), ReseedError> {
+    let steps: Vec<&HookPlan> = applied.iter().map(|(step, _)| *step).collect();
     let mut units: BTreeMap<String, Verb> = BTreeMap::new();
-    for (unit, verb) in applied.iter().flat_map(|(step, _)| &step.tell) {
+    for (unit, verb) in steps.iter().flat_map(|step| &step.tell) {
         let told = units.entry(unit.clone()).or_insert(*verb);
         *told = (*told).max(*verb);
     }
-    let told = tell(world, &units);
+    let mut told = tell(world, &units);
+    let proven = told.as_mut().map(|told| proof.finish(&steps, told)).unwrap_or_default();
     let mut to_revive = BTreeMap::new();
     for (step, applied) in applied {
-        let decided = match refusal(step, &told) {
+        let decided = match refusal(step, &told).or_else(|| proven.refusal(step)) {
             None => stand(world, lock, step, applied, ledger, report)?,
             Some(reason) => applied.swapped.take_back().map(|()| Err(reason))?,
         };
@@ -43,6 +50,8 @@ pub(super) fn decide(
     let told = told.unwrap_or_default();
     let did = told.iter().filter(|(_, told)| told.result.is_ok());
     report.told = did.map(|(unit, told)| (unit.clone(), told.verb)).collect();
+    report.restarted_after_reload.clone_from(&proven.restarted);
+    report.probed = proven.into_report();
     revive(world, &to_revive, &told, report);
     Ok(())
 }
@@ -63,8 +72,8 @@ fn stand(
     ledger.record(step.hook.clone(), applied.entry.clone());
     store::save_ledger(world.root, lock, ledger)?;
     committed.finish()?;
-    info!(hook = %step.hook, files = applied.entry.file.len(), "made again");
-    report.outcomes.insert(step.hook.clone(), Outcome::Made(applied.entry));
+    info!(hook = %step.hook, files = applied.entry.file.len(), "{}: made again", step.hook);
+    report.outcomes.insert(step.hook.clone(), Outcome::Made(Box::new(applied.entry)));
     Ok(Ok(()))
 }
 

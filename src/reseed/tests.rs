@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::hook::{Policy, Verb};
+use crate::identity::Kind;
 use crate::ledger::{Former, GateChange};
 use crate::pki::container;
 use crate::pki::inspect::Certificate;
-use crate::plan::{Deferral, Stage};
+use crate::plan::{Deferral, PutOff, Stage};
 use crate::service::{Errand, Offline, ServiceError, Told};
 
-const PAIR: &str = "version = 1\ndescription = \"a pair\"\n[applies]\nfiles = [\"/etc/pair\"]\n\
+pub(super) const PAIR: &str = "version = 1\ndescription = \"a pair\"\n[applies]\nfiles = [\"/etc/pair\"]\n\
     [[certificate]]\n\
     [[certificate.file]]\npath = \"/etc/pair/x.key\"\nholds = [\"key\"]\n\
     [[certificate.file]]\npath = \"/etc/pair/x.crt\"\nholds = [\"certificate\"]\nhash-link = \"/etc/pair/hash\"\n\
@@ -24,7 +25,7 @@ const COMBINED: &str = "version = 1\ndescription = \"one file\"\n[applies]\nfile
     [[unit]]\nname = \"combined.service\"\nchange = \"restart\"\n";
 
 /// A machine that is called as it is told, with two hooks and nothing made yet.
-fn machine(fqdn: &str) -> (tempfile::TempDir, Root) {
+pub(super) fn machine(fqdn: &str) -> (tempfile::TempDir, Root) {
     let memory = Path::new("/dev/shm");
     let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
     let me = (crate::system::root::effective_user(), nix::unistd::getegid().as_raw());
@@ -44,15 +45,20 @@ fn machine(fqdn: &str) -> (tempfile::TempDir, Root) {
     (dir, root)
 }
 
-fn now() -> OffsetDateTime {
+pub(super) fn now() -> OffsetDateTime {
     crate::system::clock::now()
 }
 
-fn world<'a>(root: &'a Root, services: &'a dyn Services) -> World<'a> {
-    World { root, below: None, services, now: now() }
+/// A network on which nobody serves anything; one for all tests of a thread.
+fn nobody() -> &'static Prober {
+    Box::leak(Box::new(Prober { patience: std::time::Duration::ZERO, ..Prober::by_hand() }))
 }
 
-fn rename(dir: &tempfile::TempDir, fqdn: &str) {
+fn world<'a>(root: &'a Root, services: &'a dyn Services) -> World<'a> {
+    World { root, below: None, services, prober: nobody(), now: now() }
+}
+
+pub(super) fn rename(dir: &tempfile::TempDir, fqdn: &str) {
     std::fs::write(dir.path().join("etc/hostname"), fqdn).unwrap();
 }
 
@@ -162,7 +168,7 @@ impl Services for Fake {
                 true => Err(ServiceError(format!("{unit} failed"))),
                 false => Ok(()),
             };
-            (unit.clone(), Told { pattern: unit.clone(), verb: *verb, result })
+            (unit.clone(), Told { pattern: unit.clone(), verb: *verb, result, waits: false })
         });
         Ok(told.collect())
     }
@@ -420,6 +426,130 @@ fn serials_only_go_up() {
             ledger.hook.values().flat_map(|e| e.file.values()).filter_map(|made| made.serial).collect();
         assert!(serials.iter().all(|serial| Some(*serial) > highest), "{name}: {serials:?}");
         highest = ledger.highest_serial;
+    }
+}
+
+const KEYS: &str = "version = 1\ndescription = \"keys\"\n[applies]\nfiles = [\"/etc/pair\"]\n\
+    [[host-key]]\nalgorithm = \"ed25519\"\npath = \"/etc/pair/host_key\"\n\
+    [[secret]]\npath = \"/etc/pair/secret\"\ncontent = \"{uuid}\"\n\
+    [[unit]]\nname = \"keys.service\"\nchange = \"reload\"\n";
+
+/// A machine with host key and secret, on hardware of this number.
+fn machine_with_keys(fqdn: &str, hardware: &str) -> (tempfile::TempDir, Root) {
+    let (dir, root) = machine(fqdn);
+    std::fs::write(dir.path().join("etc/reseed/hooks.d/keys.toml"), KEYS).unwrap();
+    std::fs::create_dir_all(dir.path().join("sys/class/dmi/id")).unwrap();
+    on_hardware(&dir, hardware);
+    (dir, root.pretend_live())
+}
+
+fn on_hardware(dir: &tempfile::TempDir, number: &str) {
+    std::fs::write(dir.path().join("sys/class/dmi/id/product_uuid"), number).unwrap();
+}
+
+fn keys(root: &Root) -> [Vec<u8>; 2] {
+    ["/etc/pair/host_key", "/etc/pair/secret"].map(|path| root.read(Path::new(path)).unwrap())
+}
+
+const BOARD: &str = "4c4c4544-0042-3510-8052-b4c04f4e4d31\n";
+const OTHER_BOARD: &str = "4c4c4544-0042-3510-8052-b4c04f4e4d32\n";
+
+#[test]
+fn a_copy_of_the_disk_in_other_hardware_is_a_clone() {
+    let (dir, root) = machine_with_keys("mail.example.com", BOARD);
+    let fake = Fake::default();
+    apply(world(&root, &fake), &Request::default()).unwrap();
+    let before = (keys(&root), both(&root));
+    let unchanged = [
+        ("the same", BOARD),
+        ("the other order of octets", "44454C4C-4200-1035-8052-B4C04F4E4D31\n"),
+        ("nobody's number", "00000000-0000-0000-0000-000000000000\n"),
+    ];
+    for (case, number) in unchanged {
+        on_hardware(&dir, number);
+        root.cut_power_after(usize::MAX);
+        apply(world(&root, &fake), &Request::default()).unwrap();
+        assert_eq!((keys(&root) == before.0, root.changes()), (true, 0), "{case}");
+    }
+    // In a container it is the host's, and says nothing.
+    on_hardware(&dir, OTHER_BOARD);
+    std::fs::create_dir_all(dir.path().join("run/systemd")).unwrap();
+    std::fs::write(dir.path().join("run/systemd/container"), "systemd-nspawn\n").unwrap();
+    apply(world(&root, &fake), &Request::default()).unwrap();
+    assert_eq!(keys(&root), before.0);
+    std::fs::remove_file(dir.path().join("run/systemd/container")).unwrap();
+
+    fake.asked();
+    let refused = apply(world(&root, &Fake::refusing(&["keys.service"])), &Request::default()).unwrap();
+    assert!(refused.has_failed() && keys(&root) == before.0, "the old ones are back");
+    let report = apply(world(&root, &fake), &Request::default()).unwrap();
+    assert_eq!(report.plan.kinds, BTreeSet::from([Kind::Cloned]));
+    assert!(keys(&root).iter().zip(&before.0).all(|(now, was)| now != was));
+    assert_eq!(both(&root), before.1, "certificates follow the name");
+    assert_eq!(fake.asked()[0], "reload keys.service");
+}
+
+#[test]
+fn hardware_that_becomes_known_is_no_change_until_it_is_another() {
+    let (dir, root) = machine_with_keys("mail.example.com", "Not Settable");
+    std::fs::write(dir.path().join("etc/machine-id"), "00000000000000000000000000000001\n").unwrap();
+    apply(world(&root, &Fake::default()), &Request::default()).unwrap();
+    let before = keys(&root);
+    for (number, is_same) in [(BOARD, true), ("Not Settable", true), (BOARD, true), (OTHER_BOARD, false)] {
+        on_hardware(&dir, number);
+        apply(world(&root, &Fake::default()), &Request::default()).unwrap();
+        assert_eq!(keys(&root) == before, is_same, "{number}");
+    }
+}
+
+#[test]
+fn what_follows_the_machine_waits_neither_for_a_name_nor_for_a_clock() {
+    let (dir, root) = machine_with_keys("localhost", BOARD);
+    let fake = Fake::default();
+    let first = apply(world(&root, &fake), &Request::default()).unwrap();
+    assert!(first.plan.put_off.is_some() && first.run.is_some() && both(&root) == [None, None]);
+    let before = keys(&root);
+    rename(&dir, "mail.example.com");
+    on_hardware(&dir, OTHER_BOARD);
+    let early = World { now: OffsetDateTime::UNIX_EPOCH, ..world(&root, &fake) };
+    let second = apply(early, &Request::default()).unwrap();
+    assert!(matches!(second.plan.put_off, Some(PutOff::Clock(_))) && both(&root) == [None, None]);
+    assert!(keys(&root).iter().zip(&before).all(|(now, was)| now != was));
+    assert!(second.run > first.run, "a wrong clock makes no run older than the one before");
+    assert_eq!(store::backups(&root).unwrap().last().map(|(run, _)| run.clone()), second.run);
+    let after = keys(&root);
+    let third = apply(world(&root, &fake), &Request::default()).unwrap();
+    assert!(third.plan.put_off.is_none() && both(&root).iter().all(Option::is_some));
+    assert_eq!(keys(&root), after, "with the clock right, they are what they were");
+}
+
+#[test]
+fn a_clone_that_dies_before_any_change_is_made_good_by_the_next() {
+    let clone = |stop: usize| {
+        let (dir, root) = machine_with_keys("mail.example.com", BOARD);
+        apply(world(&root, &Fake::default()), &Request::default()).unwrap();
+        let before = keys(&root);
+        on_hardware(&dir, OTHER_BOARD);
+        root.cut_power_after(stop);
+        let _ = apply(world(&root, &Fake::default()), &Request::default());
+        (dir, root, before)
+    };
+    let (_dir, root, _) = clone(usize::MAX);
+    let changes = root.changes();
+    assert!(changes > 20, "{changes}");
+    for stop in 0..changes {
+        let (dir, _, before) = clone(stop);
+        let next = Root::open(dir.path()).unwrap().pretend_live();
+        apply(world(&next, &Fake::default()), &Request::default()).unwrap();
+        assert!(keys(&next).iter().zip(&before).all(|(now, was)| now != was), "{stop}");
+        let [key, public] =
+            ["/etc/pair/host_key", "/etc/pair/host_key.pub"].map(|path| next.read(Path::new(path)).unwrap());
+        let fingerprint = crate::pki::ssh::fingerprint;
+        assert_eq!(fingerprint(&key, b""), fingerprint(b"", &public), "{stop}: one pair");
+        assert_eq!(litter(&dir), Vec::<PathBuf>::new(), "{stop}");
+        next.cut_power_after(usize::MAX);
+        apply(world(&next, &Fake::default()), &Request::default()).unwrap();
+        assert_eq!(next.changes(), 0, "{stop}");
     }
 }
 

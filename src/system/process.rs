@@ -12,29 +12,15 @@ use nix::unistd::Pid;
 use super::clock;
 
 /// Octets of a program's output that are kept for a message.
-const KEPT: u64 = 4096;
-/// Octets that are kept of an output that is asked for: more than any package database has to say.
-const ALL: u64 = 64 * 1024 * 1024;
+pub const KEPT: u64 = 4096;
 
 /// Runs a program to its end and returns the beginning of what it printed.
 ///
 /// # Errors
 /// In words: not startable, failed with a status, or still running at the deadline (it is then
 /// killed with all its children).
-pub fn run(arguments: &[String], deadline: Duration) -> Result<String, String> {
-    keeping(KEPT, arguments, deadline)
-}
-
-/// Runs a program to its end and returns what it printed, up to 64 MiB.
-///
-/// # Errors
-/// As [`run`].
-pub fn output(arguments: &[String], deadline: Duration) -> Result<String, String> {
-    keeping(ALL, arguments, deadline)
-}
-
 #[expect(clippy::disallowed_methods, reason = "this is the door to other programs")]
-fn keeping(limit: u64, arguments: &[String], deadline: Duration) -> Result<String, String> {
+pub fn run(arguments: &[String], deadline: Duration, kept: u64) -> Result<String, String> {
     let (program, rest) = arguments.split_first().ok_or("no program is named")?;
     let (reader, writer) = std::io::pipe().map_err(|error| format!("{program}: {error}"))?;
     let errors = writer.try_clone().map_err(|error| format!("{program}: {error}"))?;
@@ -52,7 +38,7 @@ fn keeping(limit: u64, arguments: &[String], deadline: Duration) -> Result<Strin
     let mut child = command.spawn().map_err(|error| format!("{program} cannot be started: {error}"))?;
     // The writing ends live on in `command`; without this the reader would never see the end.
     drop(command);
-    let collector = std::thread::spawn(move || kept(reader, limit));
+    let collector = std::thread::spawn(move || beginning(reader, kept));
     let started = Instant::now();
     let status = loop {
         match child.try_wait() {
@@ -79,13 +65,9 @@ fn keeping(limit: u64, arguments: &[String], deadline: Duration) -> Result<Strin
 }
 
 /// Reads an output to its end, and keeps as much of its beginning as a message needs.
-pub fn beginning(output: PipeReader) -> Vec<u8> {
-    kept(output, KEPT)
-}
-
-fn kept(mut output: PipeReader, limit: u64) -> Vec<u8> {
+pub fn beginning(mut output: PipeReader, octets: u64) -> Vec<u8> {
     let mut kept = Vec::new();
-    let _ = output.by_ref().take(limit).read_to_end(&mut kept);
+    let _ = output.by_ref().take(octets).read_to_end(&mut kept);
     let _ = std::io::copy(&mut output, &mut std::io::sink());
     kept
 }
@@ -106,7 +88,7 @@ mod tests {
     use super::*;
 
     fn sh(script: &str, deadline: Duration) -> Result<String, String> {
-        run(&["/bin/sh".into(), "-c".into(), script.into()], deadline)
+        run(&["/bin/sh".into(), "-c".into(), script.into()], deadline, KEPT)
     }
 
     #[test]
@@ -115,8 +97,8 @@ mod tests {
         assert_eq!(sh("echo out", long), Ok("out\n".into()));
         let failed = sh("echo first; echo 'line 7: no such file' >&2; exit 3", long).unwrap_err();
         assert!(failed.contains("status: 3") && failed.ends_with("first; line 7: no such file"), "{failed}");
-        assert!(run(&["/nonexistent/program".into()], long).unwrap_err().contains("cannot be started"));
-        assert!(run(&[], long).is_err());
+        assert!(run(&["/nonexistent/program".into()], long, KEPT).unwrap_err().contains("cannot be started"));
+        assert!(run(&[], long, KEPT).is_err());
     }
 
     #[test]
@@ -129,7 +111,5 @@ mod tests {
     fn a_flood_of_output_neither_blocks_nor_fills_memory() {
         let kept = sh("head -c 300000 /dev/zero", Duration::from_secs(10)).unwrap();
         assert_eq!(kept.len() as u64, KEPT);
-        let asked = ["head", "-c", "300000", "/dev/zero"].map(str::to_owned);
-        assert_eq!(output(&asked, Duration::from_secs(10)).unwrap().len(), 300_000);
     }
 }

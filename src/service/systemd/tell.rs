@@ -40,7 +40,11 @@ pub(super) fn tell(
         match end {
             Ok(Ended::Done) => done.push(unit),
             // Nothing can be seen of it before we end; that it was asked is all that is known.
-            Ok(Ended::Left) => {}
+            Ok(Ended::Left) => {
+                if let Some(told) = told.get_mut(&unit) {
+                    told.waits = true;
+                }
+            }
             Err(error) => fail(&mut told, &unit, error),
         }
     }
@@ -54,7 +58,7 @@ fn running(bus: &mut Bus, requests: &BTreeMap<String, Verb>) -> Result<BTreeMap<
     for (pattern, &verb) in requests {
         for unit in bus.units(pattern).map_err(unreachable)?.into_iter().filter(Unit::is_active) {
             if told.get(&unit.name).is_none_or(|earlier| earlier.verb < verb) {
-                told.insert(unit.name, Told { pattern: pattern.clone(), verb, result: Ok(()) });
+                told.insert(unit.name, Told { pattern: pattern.clone(), verb, result: Ok(()), waits: false });
             }
         }
     }

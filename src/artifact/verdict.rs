@@ -1,102 +1,15 @@
-//! Files that a hook owns: what was found there, and whose it is.
-//!
-//! The verdict decides whether a file may be replaced unasked. It is a pure function of what lies
+//! Whose files are, and with that whether they may be replaced unasked: a pure function of what lies
 //! there, what is recorded, and the names that this machine goes and went by.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
-use crate::hook::ExtraName;
-use crate::ledger::{Digest, Made};
+use super::{Artifact, Bundle, Found};
 use crate::pki::container::Part;
 use crate::pki::inspect::Certificate;
-use crate::pki::{Algorithm, Usage};
-
-/// One key with the certificates and files that hang on it: made together or not at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bundle {
-    /// Kind of key.
-    pub algorithm: Algorithm,
-    /// Length of validity in days.
-    pub days: u32,
-    /// What each certificate is like; a file refers to one by its place here.
-    pub models: Vec<Model>,
-    /// The files.
-    pub artifacts: Vec<Artifact>,
-    /// Another program that renews one of the files, in words.
-    pub tracked: Option<String>,
-}
-
-/// What one certificate of a bundle is like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Model {
-    /// `server`, `client`.
-    pub name: String,
-    /// What it may be used for.
-    pub usage: BTreeSet<Usage>,
-    /// Names beside the full one.
-    pub names: Vec<ExtraName>,
-}
-
-/// One file of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Artifact {
-    /// As the configuration or the hook names it.
-    pub path: PathBuf,
-    /// With every link followed: the file that is written.
-    pub real: PathBuf,
-    /// What will be in it, in this order.
-    pub holds: Vec<Part>,
-    /// Place of its certificate in the bundle.
-    pub model: usize,
-    /// Owner of a new file.
-    pub owner: String,
-    /// Group of a new file.
-    pub group: String,
-    /// Permission bits of a new file.
-    pub mode: u32,
-    /// A directory in which `<subject hash>.N` points to this file.
-    pub hash_link: Option<PathBuf>,
-    /// It is where the package's own generator writes.
-    pub default_path: bool,
-    /// A further copy that no configuration names.
-    pub copy: bool,
-    /// The directive that names it: `/etc/httpd/conf.d/ssl.conf:101: SSLCertificateFile`.
-    pub named_by: Option<String>,
-    /// What lies there.
-    pub found: Found,
-    /// Links in its trust directory that lead to it.
-    pub links: BTreeSet<PathBuf>,
-}
-
-/// What lies at an artifact's path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// Nothing, or a file without a single octet.
-    Absent,
-    /// Something that this user may not read, or that is no file.
-    Unreadable(String),
-    /// Exactly what the ledger says that we made.
-    Ours(Made),
-    /// Something else.
-    Other(Box<Content>),
-}
-
-/// What is in a file that is not known by its digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Content {
-    /// Of the whole file.
-    pub digest: Digest,
-    /// The ledger says that we made this file, with another digest.
-    pub was_ours: bool,
-    /// The first certificate, or why it is none.
-    pub certificate: Option<Result<Certificate, String>>,
-    /// Digest of the key's public half, or why it cannot be read.
-    pub key: Option<Result<[u8; 32], String>>,
-}
 
 /// Whose a bundle of files is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -114,12 +27,16 @@ pub enum Verdict {
     Modified(String),
     /// Somebody else's, or unknown.
     Foreign(String),
+    /// It follows the machine, and is what is recorded.
+    Recorded,
+    /// It follows this machine from now on: nothing was recorded of it, or something else.
+    Unrecorded(String),
 }
 
 impl Verdict {
     /// Says whether the files may be replaced without being asked to.
     pub fn is_replaceable(&self) -> bool {
-        !matches!(self, Self::Modified(_) | Self::Foreign(_))
+        !matches!(self, Self::Modified(_) | Self::Foreign(_) | Self::Unrecorded(_))
     }
 }
 
@@ -132,6 +49,8 @@ impl fmt::Display for Verdict {
             Self::StaleSelfSigned(why) => write!(f, "self-signed: {why}"),
             Self::Modified(why) => write!(f, "modified: {why}"),
             Self::Foreign(why) => write!(f, "foreign: {why}"),
+            Self::Recorded => f.write_str("as recorded"),
+            Self::Unrecorded(why) => write!(f, "taken for this machine's own: {why}"),
         }
     }
 }
@@ -161,19 +80,6 @@ impl Bundle {
         }
     }
 
-    /// The certificate that lies there, by the place of its model.
-    pub fn certificate(&self, model: usize) -> Option<&Certificate> {
-        self.artifacts
-            .iter()
-            .filter(|artifact| !artifact.copy && artifact.model == model)
-            .find_map(|artifact| artifact.content()?.certificate.as_ref()?.as_ref().ok())
-    }
-
-    /// Says whether its key lies in this file.
-    pub fn has_key(&self, real: &Path) -> bool {
-        self.artifacts.iter().any(|artifact| artifact.real == real && artifact.holds.contains(&Part::Key))
-    }
-
     fn key_without_certificate(&self) -> Option<&Path> {
         let keys = self.artifacts.iter().find(|a| a.content().is_some_and(|c| c.key.is_some()))?;
         let certificates =
@@ -183,14 +89,6 @@ impl Bundle {
 }
 
 impl Artifact {
-    /// What was found, when it is not known by its digest.
-    pub fn content(&self) -> Option<&Content> {
-        match &self.found {
-            Found::Other(content) => Some(content),
-            _ => None,
-        }
-    }
-
     fn verdict(&self, names: &BTreeSet<String>) -> Verdict {
         let path = self.path.display();
         match &self.found {
@@ -294,9 +192,9 @@ fn severity(verdict: &Verdict) -> u8 {
         Verdict::Absent => 0,
         Verdict::Placeholder(_) => 1,
         Verdict::StaleSelfSigned(_) => 2,
-        Verdict::Managed => 3,
+        Verdict::Managed | Verdict::Recorded => 3,
         Verdict::Modified(_) => 4,
-        Verdict::Foreign(_) => 5,
+        Verdict::Foreign(_) | Verdict::Unrecorded(_) => 5,
     }
 }
 
@@ -305,6 +203,9 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
+    use crate::artifact::{Certificates, Content, What};
+    use crate::ledger::{Digest, Made};
+    use crate::pki::Algorithm;
 
     fn certificate(subject: &[(&str, &str)], issuer: &[(&str, &str)], names: &[&str]) -> Certificate {
         let pairs = |list: &[(&str, &str)]| list.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
@@ -392,12 +293,13 @@ mod tests {
             was_ours,
             certificate: certificate.map(Ok),
             key: key.then_some(Ok([0; 32])),
+            fingerprint: None,
         }))
     }
 
     #[test]
     fn the_file_that_needs_most_protection_decides_for_its_bundle() {
-        let made = Made { sha256: Digest::of(b"x"), serial: None, not_after: None, links: BTreeSet::new() };
+        let made = Made::of(b"x");
         let ours = || Found::Ours(made.clone());
         let dummy = || certificate(&[("O", "SomeOrganization")], &[("O", "SomeOrganization")], &[]);
         let bought = || certificate(&[("CN", "x")], &[("O", "CA")], &[]);
@@ -438,9 +340,11 @@ mod tests {
         ];
         for (case, key, cert, expected) in cases {
             let bundle = Bundle {
-                algorithm: Algorithm::P256,
-                days: 398,
-                models: Vec::new(),
+                what: What::Certificates(Certificates {
+                    algorithm: Algorithm::P256,
+                    days: 398,
+                    models: Vec::new(),
+                }),
                 artifacts: vec![artifact(Part::Key, key), artifact(Part::Certificate, cert)],
                 tracked: None,
             };

@@ -1,16 +1,19 @@
-//! Carries out one step of a plan: makes the certificates, swaps the files in, and asks the
-//! program itself whether it likes them. Telling services and deciding is the story's, because a
+//! Carries out one step of a plan: makes certificates, host keys and secrets, swaps the files in, and
+//! asks the program itself whether it likes them. Telling services and deciding is the story's, because a
 //! unit that reads the files of several steps is told once.
+
+mod links;
+mod material;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::artifact::{Artifact, Bundle};
+use crate::artifact::{Artifact, Bundle, Certificates, What};
+use crate::hook::template::Template;
 use crate::hook::{Check, ExtraName, HookName};
 use crate::identity::HostName;
 use crate::ledger::{Digest, Entry, Ledger, Made, RunId};
@@ -20,12 +23,16 @@ use crate::pki::inspect::Certificate;
 use crate::pki::issue::{self, Profile};
 use crate::pki::key::{KeyError, PrivateKey, Secret};
 use crate::pki::serial::Serial;
+use crate::pki::ssh::Written;
 use crate::plan::{Action, Facts, HookPlan, Task};
 use crate::service::{Errand, ServiceError, Services};
 use crate::store;
 use crate::system::root::{Attributes, PathError, Root};
 use crate::system::users;
 use crate::transaction::{Backup, Change, Staged, Swapped};
+
+use links::Links;
+use material::Material;
 
 /// How long a program may take to check its configuration.
 const CHECK: Duration = Duration::from_secs(60);
@@ -41,16 +48,15 @@ pub struct Run<'a> {
     pub facts: &'a Facts,
     /// The run's name.
     pub id: &'a RunId,
+    /// When it began, later than whatever is recorded.
+    pub began: OffsetDateTime,
     /// Hours before the present at which validity starts.
     pub backdate_hours: u32,
 }
 
-/// Keys and serials that were made ready for one hook's tasks, in their order.
+/// What was made ready for one hook's tasks, in their order.
 #[derive(Debug)]
-pub struct Ready {
-    keys: Vec<Result<PrivateKey, KeyError>>,
-    serials: Vec<Vec<Serial>>,
-}
+pub struct Ready(Vec<Result<Material, KeyError>>);
 
 /// A step whose files are in place and can still be taken back.
 #[derive(Debug)]
@@ -93,55 +99,38 @@ pub enum ApplyError {
 /// Makes the keys of all steps, side by side: an RSA key takes a core for a while.
 ///
 /// The serials are drawn here too, so that the highest can be recorded before any is used.
+///
+/// # Errors
+/// [`KeyError`] when the kernel has no randomness to give for them.
 pub fn make_ready(steps: &[&HookPlan], ledger: &mut Ledger) -> Result<BTreeMap<HookName, Ready>, KeyError> {
+    let tasks: Vec<&Task> = steps.iter().flat_map(|hook| made_tasks(hook)).collect();
+    let mut materials = material::generate(&tasks).into_iter();
     let mut ready = BTreeMap::new();
-    let jobs: Vec<(usize, &Task)> = steps
-        .iter()
-        .enumerate()
-        .flat_map(|(step, hook)| made_tasks(hook).map(move |task| (step, task)))
-        .collect();
-    let mut keys = generate(&jobs);
-    keys.reverse();
     for hook in steps {
-        let mut one = Ready { keys: Vec::new(), serials: Vec::new() };
+        let mut one = Vec::new();
         for task in made_tasks(hook) {
-            one.keys.extend(keys.pop());
-            let mut serials = Vec::new();
-            for model in 0..task.bundle.models.len() {
-                let mut random = [0_u8; 20];
-                getrandom::fill(&mut random).map_err(|error| KeyError::Random(error.to_string()))?;
-                let serial = Serial::next(ledger.highest_serial, task.replaced_serial(model), random);
-                ledger.highest_serial = ledger.highest_serial.max(Some(serial));
-                serials.push(serial);
+            let Some(mut material) = materials.next() else { continue };
+            if let (Ok(Material::Key { serials, .. }), Some(certificates)) =
+                (&mut material, task.bundle.certificates())
+            {
+                for model in 0..certificates.models.len() {
+                    let mut random = [0_u8; 20];
+                    getrandom::fill(&mut random).map_err(|error| KeyError::Random(error.to_string()))?;
+                    let serial = Serial::next(ledger.highest_serial, task.replaced_serial(model), random);
+                    ledger.highest_serial = ledger.highest_serial.max(Some(serial));
+                    serials.push(serial);
+                }
             }
-            one.serials.push(serials);
+            one.push(material);
         }
-        ready.insert(hook.hook.clone(), one);
+        ready.insert(hook.hook.clone(), Ready(one));
     }
     Ok(ready)
 }
 
-fn generate(jobs: &[(usize, &Task)]) -> Vec<Result<PrivateKey, KeyError>> {
-    if let [(_, task)] = jobs {
-        return vec![PrivateKey::generate(task.bundle.algorithm)];
-    }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-    let next = Mutex::new(0..jobs.len());
-    let done = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some(at) = next.lock().ok().and_then(|mut next| next.next()) {
-                    let Some((_, task)) = jobs.get(at) else { continue };
-                    let key = PrivateKey::generate(task.bundle.algorithm);
-                    if let Ok(mut done) = done.lock() {
-                        done.insert(at, key);
-                    }
-                }
-            });
-        }
-    });
-    done.into_inner().unwrap_or_default().into_values().collect()
+/// What is recorded of files that were found and follow this machine from now on.
+pub fn noted(run: &Run<'_>, step: &HookPlan, recorded: Option<&Entry>) -> Entry {
+    Maker { run, step, recorded }.entry(BTreeMap::new())
 }
 
 fn made_tasks(hook: &HookPlan) -> impl Iterator<Item = &Task> {
@@ -192,7 +181,8 @@ fn check(run: &Run<'_>, step: &HookPlan) -> Result<(), ServiceError> {
         .filter(|check| check.command.first().is_some_and(|program| there(program)))
         .try_for_each(|check| {
             let Check { command, writes, network, .. } = check;
-            run.services.run(&Errand { command, writes, network: *network, limit: CHECK }).map(|_| ())
+            let errand = Errand { writes, network: *network, ..Errand::new(command, CHECK) };
+            run.services.run(&errand).map(|_| ())
         })
 }
 
@@ -223,60 +213,99 @@ struct Issued {
 
 impl Maker<'_> {
     fn make(&self, ready: Ready) -> Result<(Vec<Change>, Entry), ApplyError> {
+        let mut links = Links::of(self.run.root, self.step);
+        let mut made = Output { changes: Vec::new(), file: BTreeMap::new() };
+        for (task, material) in made_tasks(self.step).zip(ready.0) {
+            match (material?, &task.bundle.what) {
+                (Material::Key { key, serials }, What::Certificates(certificates)) => {
+                    self.certificates(task, certificates, (key, serials), &mut links, &mut made)?;
+                }
+                (Material::HostKey(key), _) => {
+                    self.host_key(&task.bundle, key.write(&self.comment())?, &mut made)?;
+                }
+                (Material::Random(random), What::Secret(template)) => {
+                    self.secret(&task.bundle, template, &random, &mut made)?;
+                }
+                // What was made ready is what the task asks for.
+                (Material::Key { .. } | Material::Random(_), _) => {}
+            }
+        }
+        made.changes.extend(links.into_changes());
+        Ok((made.changes, self.entry(made.file)))
+    }
+
+    /// What was made, what was only found, and what the last run left and this one did not touch.
+    fn entry(&self, made: BTreeMap<PathBuf, Made>) -> Entry {
+        let now = &self.run.facts.identity;
+        let recorded = self.recorded.map(|entry| &entry.identity);
+        let are_certificates = |task: &&Task| !task.bundle.follows_machine();
+        let left = self.step.tasks.iter().filter(are_certificates).any(|task| task.action != Action::Make);
+        // What is made beside a certificate says nothing about the name for which that was made.
+        let identity = match recorded {
+            Some(recorded) if left && !made_tasks(self.step).any(|task| are_certificates(&task)) => {
+                recorded.clone()
+            }
+            _ => now.to_record(recorded),
+        };
+        let mut file = self.recorded.map(|entry| entry.file.clone()).unwrap_or_default();
+        file.extend(made);
+        file.extend(self.step.tasks.iter().filter_map(found));
+        let machine = self.recorded.and_then(|entry| entry.machine.as_ref());
+        let touched =
+            |task: &Task| task.bundle.follows_machine() && matches!(task.action, Action::Make | Action::Note);
+        let machine = match self.step.tasks.iter().any(touched) {
+            true => Some(now.to_record(machine).of_machine()),
+            false => machine.cloned(),
+        };
+        Entry { run: self.run.id.clone(), made: self.run.began, identity, machine, file }
+    }
+
+    fn certificates(
+        &self,
+        task: &Task,
+        certificates: &Certificates,
+        (key, serials): (PrivateKey, Vec<Serial>),
+        links: &mut Links<'_>,
+        made: &mut Output,
+    ) -> Result<(), ApplyError> {
         // What is unknown at the moment is taken as it was when the hook was last made.
         let identity = match self.recorded {
             Some(entry) => self.run.facts.identity.filled_from(&entry.identity),
             None => self.run.facts.identity.clone(),
         };
         let fqdn = identity.proper().map_err(|why| ApplyError::Certificate(why.0))?;
-        let mut links = Links::of(self.run.root, self.step);
-        let mut made = Output {
-            changes: Vec::new(),
-            file: self.recorded.map(|entry| entry.file.clone()).unwrap_or_default(),
-        };
-        for ((task, key), serials) in made_tasks(self.step).zip(ready.keys).zip(ready.serials) {
-            let key = key?;
-            let issued = serials
-                .into_iter()
-                .zip(&task.bundle.models)
-                .map(|(serial, model)| {
-                    let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
-                    for extra in &model.names {
-                        match extra {
-                            ExtraName::Short => names.extend(HostName::parse(fqdn.label()).ok()),
-                            ExtraName::Addresses => {
-                                addresses.extend(identity.addresses.value().into_iter().flatten())
-                            }
-                            ExtraName::Name(name) => names.extend([name.clone()]),
+        let issued = serials
+            .into_iter()
+            .zip(&certificates.models)
+            .map(|(serial, model)| {
+                let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+                for extra in &model.names {
+                    match extra {
+                        ExtraName::Short => names.extend(HostName::parse(fqdn.label()).ok()),
+                        ExtraName::Addresses => {
+                            addresses.extend(identity.addresses.value().into_iter().flatten())
                         }
+                        ExtraName::Name(name) => names.extend([name.clone()]),
                     }
-                    let profile = Profile {
-                        fqdn: &fqdn,
-                        names: &names,
-                        addresses: &addresses,
-                        subject: &self.run.facts.subject,
-                        usage: &model.usage,
-                        serial,
-                        now: self.run.facts.now,
-                        days: task.bundle.days,
-                        backdate_hours: self.run.backdate_hours,
-                    };
-                    issue_and_verify(&profile, &key)
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            let shapes = self.shapes(&task.bundle)?;
-            let container = shapes.iter().find_map(|shape| shape.container).unwrap_or_default();
-            let key = key.to_pem(container)?;
-            self.bundle(&task.bundle, &shapes, (&key, &issued), &mut links, &mut made)?;
-        }
-        made.changes.extend(links.into_changes());
-        let entry = Entry {
-            run: self.run.id.clone(),
-            made: self.run.facts.now,
-            identity: self.run.facts.identity.to_record(self.recorded.map(|entry| &entry.identity)),
-            file: made.file,
-        };
-        Ok((made.changes, entry))
+                }
+                let profile = Profile {
+                    fqdn: &fqdn,
+                    names: &names,
+                    addresses: &addresses,
+                    subject: &self.run.facts.subject,
+                    usage: &model.usage,
+                    serial,
+                    now: self.run.facts.now,
+                    days: certificates.days,
+                    backdate_hours: self.run.backdate_hours,
+                };
+                issue_and_verify(&profile, &key)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let shapes = self.shapes(&task.bundle)?;
+        let container = shapes.iter().find_map(|shape| shape.container).unwrap_or_default();
+        let key = key.to_pem(container)?;
+        self.bundle(&task.bundle, &shapes, (&key, &issued), links, made)
     }
 
     fn bundle(
@@ -296,16 +325,49 @@ impl Maker<'_> {
                 serial: certificate.says.serial.filter(|_| holds_certificate),
                 not_after: holds_certificate.then_some(certificate.says.not_after),
                 links: links.place(artifact, &certificate.says)?,
+                fingerprint: None,
             };
             output.file.insert(artifact.real.clone(), made);
-            output.changes.push(Change::File {
-                path: artifact.real.clone(),
-                content,
-                attributes: self.attributes(artifact)?,
-                exact: false,
-            });
+            output.changes.push(self.change(artifact, content)?);
         }
         Ok(())
+    }
+
+    fn host_key(&self, bundle: &Bundle, key: Written, output: &mut Output) -> Result<(), ApplyError> {
+        let mut contents = [key.private, Secret::new(key.public)].into_iter();
+        let mut fingerprint = Some(key.fingerprint);
+        for (artifact, content) in bundle.artifacts.iter().zip(&mut contents) {
+            let made = Made { fingerprint: fingerprint.take(), ..Made::of(content.reveal()) };
+            output.file.insert(artifact.real.clone(), made);
+            output.changes.push(self.change(artifact, content)?);
+        }
+        Ok(())
+    }
+
+    fn secret(
+        &self,
+        bundle: &Bundle,
+        template: &Template,
+        random: &[u8],
+        output: &mut Output,
+    ) -> Result<(), ApplyError> {
+        for artifact in &bundle.artifacts {
+            let content = Secret::new(template.fill(random).to_vec());
+            output.file.insert(artifact.real.clone(), Made::of(content.reveal()));
+            output.changes.push(self.change(artifact, content)?);
+        }
+        Ok(())
+    }
+
+    /// As ssh-keygen leaves it, for people: who made the key, and where.
+    fn comment(&self) -> String {
+        let host = self.run.facts.identity.fqdn();
+        host.map_or("root".to_owned(), |host| format!("root@{host}"))
+    }
+
+    fn change(&self, artifact: &Artifact, content: Secret) -> Result<Change, PathError> {
+        let attributes = self.attributes(artifact)?;
+        Ok(Change::File { path: artifact.real.clone(), content, attributes, exact: false })
     }
 
     /// The shapes of the files as they are, which the new ones keep.
@@ -334,6 +396,20 @@ impl Maker<'_> {
     }
 }
 
+/// What is recorded of a file that follows this machine from now on.
+fn found(task: &Task) -> Option<(PathBuf, Made)> {
+    let file = task.bundle.secret_file().filter(|_| task.action == Action::Note)?;
+    let content = file.content()?;
+    let made = Made {
+        sha256: content.digest.clone(),
+        serial: None,
+        not_after: None,
+        links: BTreeSet::new(),
+        fingerprint: content.fingerprint.clone(),
+    };
+    Some((file.real.clone(), made))
+}
+
 /// Reads back what was written: nothing goes to disk that does not hold what it should.
 fn issue_and_verify(profile: &Profile<'_>, key: &PrivateKey) -> Result<Issued, ApplyError> {
     let text =
@@ -354,48 +430,4 @@ fn issue_and_verify(profile: &Profile<'_>, key: &PrivateKey) -> Result<Issued, A
 
 fn covers_now(certificate: &Certificate, now: OffsetDateTime) -> bool {
     certificate.not_before <= now && now < certificate.not_after
-}
-
-/// The subject-hash links of one step: those that led to its files before, and those that will.
-struct Links<'a> {
-    root: &'a Root,
-    old: BTreeSet<PathBuf>,
-    new: BTreeMap<PathBuf, PathBuf>,
-}
-
-impl<'a> Links<'a> {
-    fn of(root: &'a Root, step: &HookPlan) -> Self {
-        let old =
-            made_tasks(step).flat_map(|task| task.bundle.artifacts.iter().flat_map(|a| a.links.clone()));
-        Self { root, old: old.collect(), new: BTreeMap::new() }
-    }
-
-    /// Finds the lowest free number for a certificate's hash: two certificates of the same subject
-    /// stand side by side as `.0` and `.1`.
-    fn place(
-        &mut self,
-        artifact: &Artifact,
-        certificate: &Certificate,
-    ) -> Result<BTreeSet<PathBuf>, PathError> {
-        let Some(directory) = &artifact.hash_link else { return Ok(BTreeSet::new()) };
-        let target = match artifact.real.strip_prefix(directory) {
-            Ok(beside) => beside.to_owned(),
-            Err(_) => artifact.real.clone(),
-        };
-        for number in 0..u16::MAX {
-            let link = directory.join(format!("{}.{number}", certificate.subject_hash));
-            let free = self.old.contains(&link) || self.root.status(&link)?.is_none();
-            if free && !self.new.contains_key(&link) {
-                self.new.insert(link.clone(), target);
-                return Ok(BTreeSet::from([link]));
-            }
-        }
-        Err(PathError::refused(directory, "every number for this subject hash is taken"))
-    }
-
-    fn into_changes(self) -> Vec<Change> {
-        let gone = self.old.iter().filter(|link| !self.new.contains_key(*link)).cloned();
-        let removed = gone.map(|path| Change::Remove { path }).collect::<Vec<_>>();
-        self.new.into_iter().map(|(path, target)| Change::Link { path, target }).chain(removed).collect()
-    }
 }
