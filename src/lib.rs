@@ -3,7 +3,7 @@
 //! ```text
 //!  words       identity  seed  artifact  fault           what things are
 //!  texts       hook  config  ledger                      what is written about them
-//!  decisions   plan  watch  generator  attest            what a run would do, and why; when; what waits for it
+//!  decisions   plan  watch  generator  attest  census    what a run would do, and why; when; what waits for it
 //!  the world   system  transaction  service  probe  pki  how anything is done
 //!  gathering   facts  store  apply  gate                 between decisions and the world
 //!  the story   reseed                                    lock, recover, gather, plan, apply, record
@@ -29,6 +29,7 @@
 pub mod apply;
 pub mod artifact;
 pub mod attest;
+pub mod census;
 pub mod cli;
 pub mod config;
 pub mod facts;

@@ -5,6 +5,7 @@ mod apply;
 mod ask;
 mod attest;
 mod audit;
+mod census;
 mod check;
 mod docs;
 mod explain;
@@ -56,7 +57,8 @@ const EXIT_STATUS: &str = "Exit status:\n  \
     0   done, or nothing to do\n  \
     1   something failed, and is as it was or is recorded for the next run\n  \
     2   wrong usage, or a file that cannot be understood\n  \
-    3   `check`, `plan --exit-code`, `probe`: something is stale; `audit`: something is found\n  \
+    3   `check`, `plan --exit-code`, `probe`: something is stale; `audit`: something is found;\n  \
+            `hook census --exit-code`: something has no hook\n  \
     4   `check`, `attest`, `apply --strict`: the identity is not proper\n  \
     75  another run holds the lock";
 
