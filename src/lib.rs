@@ -44,6 +44,7 @@ pub mod pki;
 pub mod plan;
 pub mod probe;
 pub mod reseed;
+pub mod sealed;
 pub mod seed;
 pub mod service;
 pub mod store;

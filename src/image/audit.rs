@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::archive;
 use super::catalogue::{Act, Index, Item, Operation};
 use super::content::{self, Found, RULES};
-use super::key::Fingerprint;
+use crate::sealed::Fingerprint;
 use crate::system::root::{Kind, PathError, Root};
 
 /// What an audit found.

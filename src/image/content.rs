@@ -3,8 +3,8 @@
 
 use memchr::memmem;
 
-use super::key::{self, Fingerprint};
 use super::token;
+use crate::sealed::key::{self, Fingerprint};
 
 /// One kind of secret, as it is explained to people and in SARIF.
 #[derive(Debug, PartialEq, Eq)]

@@ -16,17 +16,14 @@ pub mod audit;
 pub mod baseline;
 pub mod catalogue;
 mod content;
-mod key;
 pub mod sarif;
 pub mod seal;
-pub mod sealed;
 pub mod selection;
 #[cfg(test)]
 mod tests;
 mod token;
 
+pub use crate::sealed::{Fingerprint, Sealed};
 pub use audit::{Audit, Finding};
 pub use content::{RULES, Rule};
-pub use key::Fingerprint;
 pub use seal::{Report, seal};
-pub use sealed::Sealed;

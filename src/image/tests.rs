@@ -94,7 +94,7 @@ fn state(dir: &Path) -> BTreeMap<PathBuf, String> {
             };
             (name, content)
         })
-        .filter(|(name, _)| name != Path::new(super::sealed::PATH) && name != Path::new(store::LEDGER))
+        .filter(|(name, _)| name != Path::new(crate::sealed::PATH) && name != Path::new(store::LEDGER))
         .collect()
 }
 
@@ -142,11 +142,11 @@ fn nothing_is_left_of_a_machine_that_has_lived() {
 fn sealing_twice_changes_nothing() {
     let (_dir, root) = machine();
     let _ = run(&root).unwrap();
-    let record = root.read(Path::new(super::sealed::PATH)).unwrap();
+    let record = root.read(Path::new(crate::sealed::PATH)).unwrap();
     root.cut_power_after(1);
     let again = run(&root).unwrap();
     assert!(again.done.is_empty(), "{:?}", again.done);
-    assert_eq!(root.read(Path::new(super::sealed::PATH)).unwrap(), record);
+    assert_eq!(root.read(Path::new(crate::sealed::PATH)).unwrap(), record);
 }
 
 #[test]

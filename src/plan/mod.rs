@@ -226,6 +226,8 @@ pub enum Reason {
     },
     /// The key is not the certificate's.
     KeyMismatch(PathBuf),
+    /// Its key was in the image that this machine was made from: everybody who has that has the key.
+    FromImage,
     /// The administrator asks for it.
     Asked,
 }
@@ -242,6 +244,7 @@ impl fmt::Display for Reason {
             Self::KeyMismatch(path) => {
                 write!(f, "the key in {} belongs to another certificate", path.display())
             }
+            Self::FromImage => f.write_str("its key was in the image that this machine was made from"),
             Self::Asked => f.write_str("it is asked for"),
         }
     }
@@ -448,6 +451,9 @@ impl Decision<'_> {
     /// customer's virtual host does not. It no longer holds when it names whom this machine was.
     fn unmanaged(&self, bundle: &Bundle, models: usize, is_replaceable: bool) -> Vec<Reason> {
         let mut reasons = missing(bundle, false);
+        if bundle.artifacts.iter().any(|artifact| artifact.content().is_some_and(|there| there.from_image)) {
+            reasons.push(Reason::FromImage);
+        }
         let keys: Vec<(&Path, &[u8; 32])> = bundle
             .artifacts
             .iter()

@@ -18,11 +18,11 @@ use serde::Serialize;
 
 use super::audit::{self, Audit, Finding, Seen};
 use super::catalogue::{self, Index, Operation};
-use super::sealed::Sealed;
 use super::selection::Selection;
 use crate::ledger::Ledger;
 use crate::plan::{HookPlan, Request, Task};
 use crate::reseed::{self, ReseedError, World, look};
+use crate::sealed::Sealed;
 use crate::store;
 use crate::system::root::{Kind, Lock, PathError, Root};
 

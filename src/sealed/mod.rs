@@ -1,15 +1,18 @@
 //! The record that a seal leaves in the image: whose keys a machine made from it must not serve.
 
+pub mod key;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::key::Fingerprint;
 use crate::fault::Fault;
 use crate::system::root::{PathError, Root};
 use crate::{store::StoreError, transaction};
+
+pub use key::Fingerprint;
 
 /// Where it lies.
 pub const PATH: &str = "/var/lib/reseed/image.toml";
