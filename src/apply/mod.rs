@@ -181,7 +181,8 @@ fn check(run: &Run<'_>, step: &HookPlan) -> Result<(), ServiceError> {
         .filter(|check| check.command.first().is_some_and(|program| there(program)))
         .try_for_each(|check| {
             let Check { command, writes, network, .. } = check;
-            run.services.run(&Errand { command, writes, network: *network, limit: CHECK }).map(|_| ())
+            let errand = Errand { writes, network: *network, ..Errand::new(command, CHECK) };
+            run.services.run(&errand).map(|_| ())
         })
 }
 

@@ -2,6 +2,10 @@
 //! to each command's own file.
 
 mod apply;
+mod ask;
+mod attest;
+mod audit;
+mod census;
 mod check;
 mod docs;
 mod explain;
@@ -13,6 +17,7 @@ mod probe;
 mod rehome;
 mod release;
 mod rollback;
+mod seal;
 mod status;
 mod text;
 mod watch;
@@ -21,6 +26,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -51,16 +57,18 @@ const EXIT_STATUS: &str = "Exit status:\n  \
     0   done, or nothing to do\n  \
     1   something failed, and is as it was or is recorded for the next run\n  \
     2   wrong usage, or a file that cannot be understood\n  \
-    3   `check`, `plan --exit-code`, `probe`: something is stale\n  \
-    4   `check`, `apply --strict`: the identity is not proper\n  \
+    3   `check`, `plan --exit-code`, `probe`: something is stale; `audit`: something is found;\n  \
+            `hook census --exit-code`: something has no hook\n  \
+    4   `check`, `attest`, `apply --strict`: the identity is not proper\n  \
     75  another run holds the lock";
 
 #[derive(Debug, Args)]
 struct Global {
     /// Work on the system in this directory instead of the running one
     ///
-    /// Any directory but `/` is offline: nothing is restarted, users and groups are those of its
-    /// own files, and symbolic links are followed inside it and never out of it.
+    /// Any directory but `/` is offline, and so is a `/` that an installer has changed its root to:
+    /// nothing is restarted, users and groups are those of its own files, and symbolic links are
+    /// followed inside it and never out of it.
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     /// Add a directory of hooks below all others
@@ -93,6 +101,12 @@ enum Command {
     Rollback(rollback::Arguments),
     /// Let a service go that is held back
     Release(release::Arguments),
+    /// Take out of an image what must be unique, and make sure that it is made again
+    Seal(seal::Arguments),
+    /// List every secret and id that is baked into an image; change nothing
+    Audit(audit::Arguments),
+    /// Write the package that states this machine's identity to RPM
+    Attest(attest::Arguments),
     /// Show and check hooks
     Hook(hook::Arguments),
     /// Wait for changes of the name at run time, and have them put right
@@ -101,6 +115,9 @@ enum Command {
     /// Write the drop-ins of the units that hooks name, as at boot
     #[command(hide = true)]
     Generator(generator::Arguments),
+    /// Look who listens, or ask them what they serve; for this program itself
+    #[command(hide = true)]
+    Ask(ask::Arguments),
     /// Write a completion script for a shell to standard output
     Completions(docs::Completions),
     /// Write the manual pages into a directory
@@ -131,7 +148,12 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
     let below = line.global.hooks.as_deref().map(open).transpose()?;
     let early = matches!(&line.command, Command::Apply(arguments) if arguments.is_early());
     let services = services(&root, early)?;
-    let prober = if service::is_booted(&root)? { Prober::network() } else { Prober::by_hand() };
+    let prober = match (!early && service::is_booted(&root)?, &line.command) {
+        (false, _) => Prober::by_hand(),
+        // Whoever only looks holds no key, and may be anybody.
+        (true, Command::Probe(_)) => Prober::network(),
+        (true, _) => Prober::by_errand(Rc::clone(&services)),
+    };
     let world = World {
         root: &root,
         below: below.as_ref(),
@@ -149,17 +171,21 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Probe(arguments) => probe::run(world, arguments),
         Command::Rollback(arguments) => rollback::run(world, arguments),
         Command::Release(arguments) => release::run(world, arguments),
+        Command::Seal(arguments) => seal::run(world, arguments),
+        Command::Audit(arguments) => audit::run(arguments),
+        Command::Attest(arguments) => attest::run(world, arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
         Command::Watch(arguments) => watch::run(world, arguments),
         Command::Generator(arguments) => generator::run(world, arguments),
+        Command::Ask(arguments) => ask::run(world, arguments),
         Command::Completions(arguments) => docs::completions(arguments),
         Command::Manual(arguments) => docs::manual(arguments),
     }
 }
 
 /// Before the basic system is up there is no bus, and no service that could be told of anything.
-fn services(root: &Root, early: bool) -> Result<Box<dyn Services>, PathError> {
-    Ok(if !early && service::is_booted(root)? { Box::new(Systemd::system_bus()) } else { Box::new(Offline) })
+fn services(root: &Root, early: bool) -> Result<Rc<dyn Services>, PathError> {
+    Ok(if !early && service::is_booted(root)? { Rc::new(Systemd::system_bus()) } else { Rc::new(Offline) })
 }
 
 /// An exit status; see [`EXIT_STATUS`].

@@ -114,7 +114,7 @@ fn domain(sources: &Sources<'_>, name: &HostName, source: &str) -> Result<Findin
 /// an errand, because we have no way to the network.
 fn from_resolver(services: &dyn Services, name: &HostName) -> Finding<String> {
     let question = ["/usr/bin/getent", "hosts", name.label()].map(str::to_owned);
-    match services.run(&Errand { command: &question, writes: &[], network: true, limit: RESOLVER }) {
+    match services.run(&Errand { network: true, ..Errand::new(&question, RESOLVER) }) {
         Ok(answer) => match sources::domain_in_hosts(&answer, name.label()) {
             Some(domain) => Finding::known(domain, "DNS"),
             None => Finding::unknown("the resolver knows no domain for this name"),

@@ -5,6 +5,7 @@ mod bundles;
 mod identity;
 mod machine;
 mod packages;
+pub mod scriptlets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

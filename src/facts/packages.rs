@@ -79,7 +79,7 @@ fn in_dpkg_status<'a>(status: &str, asked: &BTreeSet<&'a str>) -> BTreeSet<&'a s
 fn in_rpm(root: &Root, package: &str) -> bool {
     let directory = root.directory().display().to_string();
     let question = ["rpm", "--root", &directory, "-q", "--quiet", "--", package].map(str::to_owned);
-    process::run(&question, Duration::from_secs(20)).is_ok()
+    process::run(&question, Duration::from_secs(20), process::KEPT).is_ok()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use p256::ecdsa::signature::Verifier;
 use rsa::pkcs1::DecodeRsaPublicKey;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha1::Digest;
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
@@ -14,7 +14,7 @@ use super::key::public_digest;
 use super::serial::Serial;
 
 /// The parts of a certificate on which decisions rest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
     /// Attributes of the subject in their order, by short name where there is one: `("CN", "…")`.
     pub subject: Vec<(String, String)>,

@@ -124,12 +124,16 @@ fn key_usages(key: &PrivateKey) -> Vec<KeyUsagePurpose> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::inspect::Certificate;
     use super::super::{Algorithm, container};
     use super::*;
 
-    fn made(fqdn: &str, algorithm: Algorithm, subject: &Subject) -> (Certificate, String, PrivateKey) {
+    pub(crate) fn made(
+        fqdn: &str,
+        algorithm: Algorithm,
+        subject: &Subject,
+    ) -> (Certificate, String, PrivateKey) {
         let key = PrivateKey::generate(algorithm).unwrap();
         let profile = Profile {
             fqdn: &HostName::parse(fqdn).unwrap(),

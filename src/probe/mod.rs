@@ -7,6 +7,7 @@
 //! is on disk. Nothing that a server sends can hurt: every connection has a deadline and a limit of
 //! octets, and what is shown is data.
 
+pub mod errand;
 pub mod listen;
 pub mod protocol;
 mod sample;
@@ -22,7 +23,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use self::protocol::{Ports, Protocol};
@@ -30,7 +31,7 @@ use crate::pki::inspect::Certificate;
 use crate::system::root::Root;
 
 /// A place where something is served.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The unit as its hook names it; empty for a place given by hand.
     pub unit: String,
@@ -57,7 +58,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// SHA-256 of a certificate's DER or of a host key's blob, in the form that its users know.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
 
@@ -81,7 +82,7 @@ impl fmt::Display for Fingerprint {
 }
 
 /// What kind of key a client says that it can check; a server with two certificates chooses by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyKind {
     /// ECDSA and Ed25519.
@@ -93,7 +94,7 @@ pub enum KeyKind {
 }
 
 /// What was shown in one answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Shown {
     /// Of the leaf, or of the host key.
@@ -107,7 +108,7 @@ pub struct Shown {
 }
 
 /// One answer of one endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// This was shown, and the server has its key.
     Shown(Box<Shown>),
@@ -120,7 +121,7 @@ pub enum Answer {
 }
 
 /// How thoroughly an endpoint is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effort {
     /// Once for each kind of key: what is spoken there.
     Glance,

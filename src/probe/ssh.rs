@@ -17,7 +17,7 @@ pub fn ask(endpoint: &Endpoint, limits: &Limits) -> Vec<Answer> {
         endpoint.address.to_string(),
     ];
     // It asks for one kind after the other.
-    match process::run(&command, limits.time.saturating_mul(4)) {
+    match process::run(&command, limits.time.saturating_mul(4), process::KEPT) {
         Ok(text) => answers(&text),
         Err(error) if error.contains("cannot be started") => {
             vec![Answer::Unknown("ssh-keyscan is not installed".into())]

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::artifact::Found;
 use crate::hook::Verb;
@@ -84,7 +84,8 @@ impl<'a> Proof<'a> {
         if restart.is_empty() {
             return proven;
         }
-        warn!(units = ?restart.keys(), "a reload did not suffice; restarting");
+        let units: Vec<&str> = restart.keys().map(String::as_str).collect();
+        warn!("a reload did not suffice for {}; restarting", units.join(", "));
         match self.world.services.tell(&restart) {
             Ok(again) => told.extend(again),
             Err(error) => {
@@ -162,9 +163,8 @@ impl Proven {
     pub(super) fn into_report(self) -> BTreeMap<String, Vec<Probed>> {
         let mut probed: BTreeMap<String, Vec<Probed>> = BTreeMap::new();
         for Seen { endpoint, after: verdict, .. } in self.seen {
-            match verdict.is_wrong() {
-                true => warn!(unit = endpoint.unit, %endpoint, %verdict, "not what should be served"),
-                false => info!(unit = endpoint.unit, %endpoint, %verdict, "served"),
+            if verdict.is_wrong() {
+                warn!(unit = endpoint.unit, "{endpoint}: {verdict}");
             }
             probed.entry(endpoint.unit.clone()).or_default().push(Probed { endpoint, verdict });
         }

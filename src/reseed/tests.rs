@@ -416,6 +416,36 @@ fn who_is_let_go_anyway_is_not_held_again_until_it_was_fresh() {
 }
 
 #[test]
+fn a_boot_with_nothing_to_do_is_known_before_it_begins() {
+    let (dir, root) = machine("mail.example.com");
+    let root = root.pretend_live();
+    let told = |units: &[&str]| {
+        let seen = look(world(&root, &Offline), &early()).unwrap();
+        quiet(&root, &seen, &|unit| units.contains(&unit)).unwrap()
+    };
+    assert_eq!(told(&[]), Quiet::No, "nobody has looked yet");
+    let boot = Request { stage: Some(Stage::Boot), unattended: true, ..Request::default() };
+    apply(world(&root, &Fake::default()), &boot).unwrap();
+    assert_eq!(told(&["sshd.service"]), Quiet::Yes);
+    assert_eq!(told(&["cloud-init.service"]), Quiet::UntilRenamed);
+    std::fs::create_dir_all(dir.path().join("run/systemd")).unwrap();
+    std::fs::write(dir.path().join("run/systemd/first-boot"), "").unwrap();
+    assert_eq!(told(&[]), Quiet::No, "a first boot");
+    std::fs::remove_file(dir.path().join("run/systemd/first-boot")).unwrap();
+    rename(&dir, "new.example.com");
+    assert_eq!(told(&[]), Quiet::No, "another name");
+    rename(&dir, "localhost");
+    assert_eq!(told(&[]), Quiet::No, "no name");
+    rename(&dir, "mail.example.com");
+    assert_eq!(told(&[]), Quiet::Yes);
+    std::fs::write(dir.path().join("etc/reseed/hooks.d/bad.toml"), "version = ").unwrap();
+    assert_eq!(told(&[]), Quiet::No, "something to complain about");
+    std::fs::remove_file(dir.path().join("etc/reseed/hooks.d/bad.toml")).unwrap();
+    std::fs::remove_file(dir.path().join("etc/pair/x.crt")).unwrap();
+    assert_eq!(told(&[]), Quiet::No, "something to make");
+}
+
+#[test]
 fn what_was_rolled_back_is_recorded_as_it_was() {
     let (dir, root) = machine("old.example.com");
     apply(world(&root, &Offline), &Request::default()).unwrap();

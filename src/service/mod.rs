@@ -56,6 +56,17 @@ pub struct Errand<'a> {
     pub network: bool,
     /// How long it may take.
     pub limit: Duration,
+    /// Octets of its output that are kept: its beginning.
+    pub kept: u64,
+    /// The capabilities that it may have, as a set of bits (capabilities(7)); all when nothing is said.
+    pub capabilities: Option<u64>,
+}
+
+impl<'a> Errand<'a> {
+    /// A program that writes nothing, has no network, and whose output is for a message.
+    pub fn new(command: &'a [String], limit: Duration) -> Self {
+        Self { command, writes: &[], network: false, limit, kept: process::KEPT, capabilities: None }
+    }
 }
 
 /// What can be asked of a service manager.
@@ -146,7 +157,7 @@ impl Services for Offline {
 
     /// There is no sandbox of ours either: the program runs as our own child.
     fn run(&self, errand: &Errand<'_>) -> Result<String, ServiceError> {
-        process::run(errand.command, errand.limit).map_err(ServiceError)
+        process::run(errand.command, errand.limit, errand.kept).map_err(ServiceError)
     }
 
     fn retry(&self, _: bool) -> Result<(), ServiceError> {

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use super::clock;
 
 /// Octets of a program's output that are kept for a message.
-const KEPT: u64 = 4096;
+pub const KEPT: u64 = 4096;
 
 /// Runs a program to its end and returns the beginning of what it printed.
 ///
@@ -20,7 +20,7 @@ const KEPT: u64 = 4096;
 /// In words: not startable, failed with a status, or still running at the deadline (it is then
 /// killed with all its children).
 #[expect(clippy::disallowed_methods, reason = "this is the door to other programs")]
-pub fn run(arguments: &[String], deadline: Duration) -> Result<String, String> {
+pub fn run(arguments: &[String], deadline: Duration, kept: u64) -> Result<String, String> {
     let (program, rest) = arguments.split_first().ok_or("no program is named")?;
     let (reader, writer) = std::io::pipe().map_err(|error| format!("{program}: {error}"))?;
     let errors = writer.try_clone().map_err(|error| format!("{program}: {error}"))?;
@@ -38,7 +38,7 @@ pub fn run(arguments: &[String], deadline: Duration) -> Result<String, String> {
     let mut child = command.spawn().map_err(|error| format!("{program} cannot be started: {error}"))?;
     // The writing ends live on in `command`; without this the reader would never see the end.
     drop(command);
-    let collector = std::thread::spawn(move || beginning(reader));
+    let collector = std::thread::spawn(move || beginning(reader, kept));
     let started = Instant::now();
     let status = loop {
         match child.try_wait() {
@@ -65,9 +65,9 @@ pub fn run(arguments: &[String], deadline: Duration) -> Result<String, String> {
 }
 
 /// Reads an output to its end, and keeps as much of its beginning as a message needs.
-pub fn beginning(mut output: PipeReader) -> Vec<u8> {
+pub fn beginning(mut output: PipeReader, octets: u64) -> Vec<u8> {
     let mut kept = Vec::new();
-    let _ = output.by_ref().take(KEPT).read_to_end(&mut kept);
+    let _ = output.by_ref().take(octets).read_to_end(&mut kept);
     let _ = std::io::copy(&mut output, &mut std::io::sink());
     kept
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn sh(script: &str, deadline: Duration) -> Result<String, String> {
-        run(&["/bin/sh".into(), "-c".into(), script.into()], deadline)
+        run(&["/bin/sh".into(), "-c".into(), script.into()], deadline, KEPT)
     }
 
     #[test]
@@ -97,8 +97,8 @@ mod tests {
         assert_eq!(sh("echo out", long), Ok("out\n".into()));
         let failed = sh("echo first; echo 'line 7: no such file' >&2; exit 3", long).unwrap_err();
         assert!(failed.contains("status: 3") && failed.ends_with("first; line 7: no such file"), "{failed}");
-        assert!(run(&["/nonexistent/program".into()], long).unwrap_err().contains("cannot be started"));
-        assert!(run(&[], long).is_err());
+        assert!(run(&["/nonexistent/program".into()], long, KEPT).unwrap_err().contains("cannot be started"));
+        assert!(run(&[], long, KEPT).is_err());
     }
 
     #[test]

@@ -31,12 +31,16 @@ pub(super) fn run(bus: &mut Bus, patience: &Patience, errand: &Errand<'_>) -> Re
     let job = bus.start_transient(&name, properties(errand, &output)).map_err(unreachable)?;
     drop(writer);
     let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || sender.send(process::beginning(reader)));
+    let kept = errand.kept;
+    std::thread::spawn(move || sender.send(process::beginning(reader, kept)));
     let patience = Patience { job: errand.limit + patience.begin, ..*patience };
     let mut ended = wait(bus, &patience, vec![(name.clone(), job)], |_| "run".into())?;
     let said = receiver.recv_timeout(LAST_WORDS).unwrap_or_default();
     let text = String::from_utf8_lossy(&said).into_owned();
-    info!(unit = name, program, "{program} said: {}", text.trim_end());
+    // An answer for a program is no message.
+    if errand.kept <= process::KEPT {
+        info!(unit = name, program, "{program} said: {}", text.trim_end());
+    }
     match ended.remove(&name) {
         Some(Ok(Ended::Done)) => Ok(text),
         Some(Ok(Ended::Left)) => Err(failed("was not started by the service manager".into())),
@@ -51,7 +55,7 @@ fn properties<'a>(errand: &'a Errand<'_>, output: &'a Fd<'_>) -> Vec<(&'static s
     // What is not there need not be writable.
     let writes: Vec<String> = errand.writes.iter().map(|path| format!("-{}", path.display())).collect();
     let yes = |name| (name, Variant::from(true));
-    vec![
+    let mut properties = vec![
         ("Description", format!("{program}, asked by reseed").into()),
         ("Type", "oneshot".into()),
         ("ExecStart", vec![(program, arguments.clone(), false)].into()),
@@ -73,8 +77,9 @@ fn properties<'a>(errand: &'a Errand<'_>, output: &'a Fd<'_>) -> Vec<(&'static s
         yes("ProtectKernelTunables"),
         yes("ProtectControlGroups"),
         yes("ProtectClock"),
-        yes("RestrictSUIDSGID"),
-    ]
+    ];
+    properties.extend(errand.capabilities.map(|set| ("CapabilityBoundingSet", set.into())));
+    properties
 }
 
 const ENVIRONMENT: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

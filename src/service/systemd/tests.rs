@@ -343,7 +343,7 @@ fn an_errand_has_a_unit_of_its_own_and_is_heard_to_the_end() {
     let command = ["/usr/sbin/check".to_owned(), "a b".to_owned()];
     let limit = Duration::from_secs(7);
     let writes = ["/run/check".into()];
-    let errand = Errand { command: &command, writes: &writes, network: false, limit };
+    let errand = Errand { writes: &writes, ..Errand::new(&command, limit) };
     let (systemd, fake) = manager_of(Vec::new(), "running");
     fake.world().script = "echo fine; head -c 300000 /dev/zero";
     let said = systemd.run(&errand).unwrap();
