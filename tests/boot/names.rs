@@ -20,6 +20,7 @@ pub fn directory_server_boots_as_who_it_is() {
 }
 
 fn boots_as_who_it_is(machine: &Machine, site: &Site) {
+    machine.time_generators(&["reseed-generator", "systemd-fstab-generator"]);
     let host_keys = machine.listing(&["/etc/ssh"]);
     machine.rename(site.name);
     serves_only_what_is_new(machine, site);
@@ -85,7 +86,6 @@ fn hundred_hooks(machine: &Machine) {
         let unit = "[Service]\nExecStart=/bin/sleep infinity\n";
         machine.write(&format!("/etc/systemd/system/many-{number}.service"), unit);
     }
-    machine.time_generators(&["reseed-generator", "systemd-fstab-generator"]);
     machine.boot();
     machine.settled();
     let drop_ins = machine.ok(&["sh", "-c", "ls -d /run/systemd/generator/many-*.service.d | wc -l"]);
@@ -96,8 +96,7 @@ fn hundred_hooks(machine: &Machine) {
     };
     let (ours, fstab) = (took("reseed-generator"), took("systemd-fstab-generator"));
     println!(
-        "lab: {:<44} {:>8.1} ms, systemd-fstab-generator {:.1} ms",
-        "reseed-generator with 100 hooks",
+        "lab: reseed-generator with 100 hooks {:.1} ms, systemd-fstab-generator in the same boot {:.1} ms",
         ours.as_secs_f64() * 1e3,
         fstab.as_secs_f64() * 1e3
     );

@@ -108,9 +108,9 @@ disk_umount() {
     done
     disk_is_free "$1" || die "\"$1/disk.img\" is still in use"
 }
-disk_is_free() {  # a name space that is going away can hold a mount a moment longer
+disk_is_free() {  # a name space that goes away, or another machine that starts, can hold a mount a moment longer
     local try
-    for try in 0 0.1 0.2 0.5 1 2 5; do
+    for try in 0 0.1 0.2 0.5 1 2 5 5 10; do
         sleep "$try"
         [ -n "$(losetup -n -O NAME -j "$1/disk.img")" ] || return 0
     done

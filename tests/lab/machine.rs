@@ -9,7 +9,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,18 +34,28 @@ pub fn run(groups: &[Group<'_>]) -> ExitCode {
         for &(name, case) in *cases {
             let missing = missing.clone();
             let ignored = missing.is_some() && !required;
+            let row = name.to_owned();
             let run = move || match missing {
                 Some(reason) => Err(reason.into()),
                 None => {
+                    let began = Instant::now();
                     case();
+                    TIMES.lock().unwrap().push((row, began.elapsed()));
                     Ok(())
                 }
             };
             trials.push(Trial::test(name, run).with_ignored_flag(ignored));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    for (name, took) in &*TIMES.lock().unwrap() {
+        println!("lab: {name:<70} {:>6.1} s", took.as_secs_f64());
+    }
+    conclusion.exit_code()
 }
+
+/// How long the cases took that have passed, in the order of their ends.
+static TIMES: Mutex<Vec<(String, Duration)>> = Mutex::new(Vec::new());
 
 /// A machine under test.
 pub struct Machine {
