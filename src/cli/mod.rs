@@ -5,6 +5,7 @@ mod apply;
 mod ask;
 mod census;
 mod check;
+mod conform;
 mod docs;
 mod explain;
 mod generator;
