@@ -65,11 +65,13 @@ pub fn lock(root: &Root) -> Result<Option<Lock>, PathError> {
 /// # Errors
 /// [`StoreError`]
 pub fn settings(root: &Root) -> Result<Settings, StoreError> {
+    let fragments = fragments(root, &SETTINGS_FRAGMENTS.map(Path::new))?;
+    // What packages bring is weaker than the administrator's file.
+    let (theirs, others): (Vec<_>, Vec<_>) = fragments.into_iter().partition(|path| path.starts_with("/usr"));
+    let files = theirs.into_iter().chain([PathBuf::from(SETTINGS)]).chain(others);
     let mut texts = Vec::new();
-    texts.extend(root.text(Path::new(SETTINGS))?.map(|text| (PathBuf::from(SETTINGS), text)));
-    for path in fragments(root, &SETTINGS_FRAGMENTS.map(Path::new))? {
-        let text = root.text(&path)?.unwrap_or_default();
-        texts.push((path, text));
+    for path in files {
+        texts.extend(root.text(&path)?.map(|text| (path, text)));
     }
     let texts: Vec<(&Path, &str)> =
         texts.iter().map(|(path, text)| (path.as_path(), text.as_str())).collect();

@@ -93,6 +93,27 @@ fn manual_pages_and_completions_come_from_the_definitions() {
 }
 
 #[test]
+fn packages_have_the_version_of_the_program() {
+    let read = |file: &str| std::fs::read_to_string(repository().join(file)).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let spec = read("rpm/reseed.spec");
+    assert!(spec.lines().any(|line| line == format!("Version:        {version}")), "rpm/reseed.spec");
+    let changes = spec.split("%changelog\n").nth(1).unwrap();
+    assert!(changes.lines().next().unwrap().contains(&format!(" - {version}-")), "its changelog");
+    let debian = read("rpm/debian/changelog");
+    assert!(debian.starts_with(&format!("reseed ({version}) ")), "rpm/debian/changelog");
+}
+
+#[test]
+fn settings_of_packages_are_settings() {
+    for file in ["rpm/hold.toml", "rpm/gate.toml"] {
+        let path = repository().join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        reseed::config::parse(&[(&path, &text)]).unwrap();
+    }
+}
+
+#[test]
 fn the_subject_hash_is_openssls() {
     use reseed::pki::{Algorithm, Usage, container, inspect, issue, key, serial};
     let subjects = [

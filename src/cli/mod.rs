@@ -3,6 +3,8 @@
 
 mod apply;
 mod ask;
+mod attest;
+mod audit;
 mod census;
 mod check;
 mod conform;
@@ -16,6 +18,7 @@ mod probe;
 mod rehome;
 mod release;
 mod rollback;
+mod seal;
 mod status;
 mod text;
 mod watch;
@@ -55,16 +58,18 @@ const EXIT_STATUS: &str = "Exit status:\n  \
     0   done, or nothing to do\n  \
     1   something failed, and is as it was or is recorded for the next run\n  \
     2   wrong usage, or a file that cannot be understood\n  \
-    3   `check`, `plan --exit-code`, `probe`: something is stale; `hook census --exit-code`: has no hook\n  \
-    4   `check`, `apply --strict`: the identity is not proper\n  \
+    3   `check`, `plan --exit-code`, `probe`: something is stale; `audit`: something is found;\n  \
+            `hook census --exit-code`: something has no hook\n  \
+    4   `check`, `attest`, `apply --strict`: the identity is not proper\n  \
     75  another run holds the lock";
 
 #[derive(Debug, Args)]
 struct Global {
     /// Work on the system in this directory instead of the running one
     ///
-    /// Any directory but `/` is offline: nothing is restarted, users and groups are those of its
-    /// own files, and symbolic links are followed inside it and never out of it.
+    /// Any directory but `/` is offline, and so is a `/` that an installer has changed its root to:
+    /// nothing is restarted, users and groups are those of its own files, and symbolic links are
+    /// followed inside it and never out of it.
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     /// Add a directory of hooks below all others
@@ -97,6 +102,12 @@ enum Command {
     Rollback(rollback::Arguments),
     /// Let a service go that is held back
     Release(release::Arguments),
+    /// Take out of an image what must be unique, and make sure that it is made again
+    Seal(seal::Arguments),
+    /// List every secret and id that is baked into an image; change nothing
+    Audit(audit::Arguments),
+    /// Write the package that states this machine's identity to RPM
+    Attest(attest::Arguments),
     /// Show and check hooks
     Hook(hook::Arguments),
     /// Wait for changes of the name at run time, and have them put right
@@ -161,6 +172,9 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Probe(arguments) => probe::run(world, arguments),
         Command::Rollback(arguments) => rollback::run(world, arguments),
         Command::Release(arguments) => release::run(world, arguments),
+        Command::Seal(arguments) => seal::run(world, arguments),
+        Command::Audit(arguments) => audit::run(arguments),
+        Command::Attest(arguments) => attest::run(world, arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
         Command::Watch(arguments) => watch::run(world, arguments),
         Command::Generator(arguments) => generator::run(world, arguments),

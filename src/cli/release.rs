@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Failure, Status};
-use crate::reseed::{Release, World, release};
+use crate::reseed::{Release, World, release, release_all};
 
 /// Let a service go that is held back
 ///
@@ -13,15 +13,23 @@ use crate::reseed::{Release, World, release};
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The unit, as `reseed status` names it
-    #[arg(value_name = "UNIT")]
-    unit: String,
+    #[arg(value_name = "UNIT", required_unless_present = "all")]
+    unit: Option<String>,
     /// Let it go although what it serves is stale
     #[arg(long)]
     anyway: bool,
+    /// Let everything go that is held back; for the removal of reseed
+    #[arg(long, conflicts_with = "unit")]
+    all: bool,
 }
 
 pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
-    let unit = &arguments.unit;
+    let Some(unit) = &arguments.unit else {
+        for unit in release_all(world)? {
+            writeln!(io::stdout(), "{unit}: let go")?;
+        }
+        return Ok(Status::Done);
+    };
     match release(world, unit, arguments.anyway)? {
         Release::Released { stale: false } => writeln!(io::stdout(), "{unit}: let go")?,
         Release::Released { stale: true } => {

@@ -432,9 +432,9 @@ impl Decision<'_> {
             && self.proper.is_some()
         {
             let drift = self.facts.identity.drift_from(&entry.identity, &hook.watches);
-            if !drift.is_empty() {
-                reasons.push(Reason::Drifted(drift));
-            }
+            let learnt = self.facts.identity.learnt_since(&entry.identity, &hook.watches);
+            reasons
+                .extend([drift, learnt].into_iter().filter(|drift| !drift.is_empty()).map(Reason::Drifted));
         }
         // Of a short life the last third is its end, or it would be made anew at every run.
         let days = self.facts.renew_before_days.min(days / 3);

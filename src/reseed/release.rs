@@ -55,6 +55,29 @@ pub fn release(world: World<'_>, unit: &str, anyway: bool) -> Result<Release, Re
     Ok(Release::Released { stale: !hooks.is_empty() })
 }
 
+/// Lets every held unit go, because nobody will be left who could; returns their names.
+///
+/// # Errors
+/// [`ReseedError`] with the units that stay held; all others are let go.
+pub fn release_all(world: World<'_>) -> Result<Vec<String>, ReseedError> {
+    let lock = store::lock(world.root)?.ok_or(ReseedError::Busy)?;
+    let mut ledger = store::ledger(world.root)?;
+    let held: Vec<String> = ledger.gate.keys().cloned().collect();
+    let mut failures = Vec::new();
+    for unit in &held {
+        match gate::let_go_anyway(world.root, world.services, &mut ledger, unit, seconds(world.now)) {
+            Ok(()) if ledger.gate.contains_key(unit) => {
+                failures.push(format!("{unit} cannot be let go before the machine runs"));
+            }
+            // Whoever comes back judges anew.
+            Ok(()) => drop(ledger.waiver.remove(unit)),
+            Err(error) => failures.push(format!("{unit} could not be let go: {error}")),
+        }
+    }
+    store::save_ledger(world.root, &lock, &ledger)?;
+    if failures.is_empty() { Ok(held) } else { Err(ReseedError::Service(failures.join("; "))) }
+}
+
 /// As `systemctl` completes names: without a kind it is a service.
 fn full_name(unit: &str) -> String {
     match unit.rsplit_once('.') {

@@ -136,6 +136,14 @@ pid_is() {  # pid_is FILE: prints the pid in it while that process lives
     local pid start
     [ -s "$1" ] && read -r pid start <"$1" && [ -n "$start" ] && [ "$(pid_start "$pid")" = "$start" ] && echo "$pid"
 }
+own() {  # own NAME PID: the machine goes, with its files, when that process is no more
+    local dir
+    dir=$(machine_dir "$1")
+    ! pid_is "$dir/watch.pid" >/dev/null || return 0
+    pid_write "$dir/owner.pid" "$2"
+    setsid "$LAB_HERE/boot.sh" --watch-owner "$1" </dev/null >/dev/null 2>&1 9>&- &
+    pid_write "$dir/watch.pid" $!
+}
 # leader NAME: the host's pid of the machine's init. Asked every time: a reboot changes it.
 leader() {
     local np l=""

@@ -4,7 +4,7 @@
 //! `openat2(2)` with `RESOLVE_IN_ROOT`; changing works on a path whose links have been resolved
 //! here, opened again with `RESOLVE_NO_SYMLINKS`, so that nobody can slip a link in between.
 //!
-//! Reading is here, changing in `change`.
+//! Reading is here, changing in `change`, everything below a directory in `walk`.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the door to files")]
 
 mod change;
@@ -12,6 +12,7 @@ mod change;
 pub mod power;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -112,7 +113,8 @@ pub struct Root {
 }
 
 impl Root {
-    /// Opens a root; `/` is the running system's, everything else is offline.
+    /// Opens a root; `/` is the running system's, everything else is offline, and so is a `/` that is
+    /// itself a directory of the running system.
     ///
     /// # Errors
     /// [`PathError`] when there is no such directory.
@@ -124,7 +126,7 @@ impl Root {
             return Err(PathError::refused(&directory, "not a directory"));
         }
         Ok(Self {
-            live: directory == Path::new("/"),
+            live: directory == Path::new("/") && !is_changed_root(),
             directory,
             handle: handle.into(),
             #[cfg(test)]
@@ -434,6 +436,17 @@ impl Root {
 #[derive(Debug)]
 pub struct Lock {
     _held: Flock<File>,
+}
+
+/// Says whether `/` is where an installer, `rpm --root` or the like has changed its root to (chroot(2)):
+/// then the first process has another one. A service in its sandbox may not see that process.
+fn is_changed_root() -> bool {
+    let place = |path| nix::sys::stat::stat(path).map(|status| (status.st_dev, status.st_ino));
+    match (place("/proc/1/root"), place("/")) {
+        (Ok(first), Ok(ours)) => first != ours,
+        // What runs has its /proc.
+        _ => place("/proc/self").is_err(),
+    }
 }
 
 /// The user this program runs as, in effect.
