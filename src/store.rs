@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
@@ -12,6 +13,7 @@ use crate::fault::Fault;
 use crate::hook::{Catalogue, Hook, HookName, manifest};
 use crate::ledger::{Ledger, RunId};
 use crate::seed::Subject;
+use crate::system::process;
 use crate::system::root::{self, Kind, Lock, PathError, Root};
 use crate::transaction;
 
@@ -116,7 +118,9 @@ pub fn hooks(root: &Root, below: Option<&Root>) -> Result<(Catalogue, Vec<Fault>
         }
         // One of the caller's own system is named by where it lies there.
         let shown = match below {
-            Some(below) if std::ptr::eq(root, below) => below.directory().join(&name),
+            Some(below) if std::ptr::eq(root, below) => {
+                below.directory().join(path.file_name().unwrap_or_default())
+            }
             _ => path.clone(),
         };
         match read_hook(root, &path, &shown, &name) {
@@ -127,7 +131,9 @@ pub fn hooks(root: &Root, below: Option<&Root>) -> Result<(Catalogue, Vec<Fault>
     Ok((hooks.into_iter().collect(), faults))
 }
 
-/// The hook files that count, by name: a later directory replaces an earlier one's.
+/// The hook files that count, by the hook's name: a later directory replaces an earlier one's, and in
+/// one directory a declaration a program. A program of a root that does not run is none: nothing of
+/// such a root is ever run here.
 fn hook_files<'a>(
     root: &'a Root,
     below: Option<&'a Root>,
@@ -136,8 +142,10 @@ fn hook_files<'a>(
     let sources = below.map(|below| (below, Path::new("/"))).into_iter();
     for (root, directory) in sources.chain(HOOKS.iter().map(|directory| (root, Path::new(*directory)))) {
         for name in root.names(directory)? {
-            if Path::new(&name).extension().is_some_and(|extension| extension == "toml") {
-                let path = directory.join(&name);
+            let path = directory.join(&name);
+            if let Some(stem) = Path::new(&name).file_stem().filter(|_| is_declaration(&path)) {
+                files.insert(stem.to_owned(), (root, path));
+            } else if root.is_live() && may_be_program(root, &path) {
                 files.insert(name, (root, path));
             }
         }
@@ -145,17 +153,55 @@ fn hook_files<'a>(
     Ok(files)
 }
 
+fn is_declaration(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+}
+
+/// As for run-parts(8), a name with a dot is a copy or a backup that somebody left. A link to
+/// /dev/null, which switches a program off, is a device.
+fn may_be_program(root: &Root, path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let status = root.resolve(path).and_then(|real| root.status(&real)).ok().flatten();
+    let runs = |status: root::Status| match status.kind {
+        Kind::File => status.mode & 0o111 != 0,
+        kind => kind == Kind::Other,
+    };
+    HookName::parse(name).is_some() && !name.contains('.') && status.is_some_and(runs)
+}
+
+/// How long a program may take to say what it is: a boot waits for it.
+const DESCRIBE: Duration = Duration::from_secs(5);
+/// Octets of what it may say.
+const DESCRIPTION: u64 = 64 * 1024;
+
+/// Asks a program what it is. Whoever calls has seen to it that only its owner writes it.
+///
+/// # Errors
+/// [`Fault`] when it does not answer, or what it says is no hook.
+pub fn describe(root: &Root, path: &Path, shown: &Path, name: HookName) -> Result<Hook, Fault> {
+    let program = root.directory().join(path.strip_prefix("/").unwrap_or(path));
+    let command = [program.display().to_string(), "describe".to_owned()];
+    let text = process::run(&command, DESCRIBE, DESCRIPTION).map_err(|error| Fault::whole(shown, error))?;
+    manifest::describe(name, shown, &text)
+}
+
 fn read_hook(root: &Root, path: &Path, shown: &Path, name: &OsStr) -> Result<Hook, Fault> {
-    let stem = name.to_str().and_then(|name| name.strip_suffix(".toml")).and_then(HookName::parse);
+    let stem = name.to_str().and_then(HookName::parse);
     let name = stem.ok_or_else(|| Fault::whole(shown, "the file's name is no name of a hook"))?;
     only_the_owner_writes(root, path).map_err(|reason| Fault::whole(shown, reason))?;
+    if !is_declaration(path) {
+        return describe(root, path, shown, name);
+    }
     let text = root.read(path).map_err(|error| Fault::whole(shown, error.source.to_string()))?;
     let text = String::from_utf8(text).map_err(|_| Fault::whole(shown, "the text is not UTF-8"))?;
     manifest::parse(name, shown, &text)
 }
 
 /// A hook acts with the rights of root, so nobody else may have written it.
-fn only_the_owner_writes(root: &Root, path: &Path) -> Result<(), String> {
+///
+/// # Errors
+/// In words, who else may.
+pub fn only_the_owner_writes(root: &Root, path: &Path) -> Result<(), String> {
     let failed = |error: PathError| error.source.to_string();
     let real = root.resolve(path).map_err(failed)?;
     let status = root.status(&real).map_err(failed)?.ok_or("the file is not there")?;

@@ -298,6 +298,23 @@ fn what_somebody_else_made_is_recorded_and_kept_until_there_is_a_clone() {
     machine.reseed(&["apply"]).exits(0).says("Nothing to do.");
 }
 
+/// Whoever puts a key back that a seal took out, by a copy of the old /etc or an old package, has put back
+/// what everybody has who has the image.
+#[test]
+fn a_key_that_was_in_the_image_is_never_kept() {
+    let machine = machine();
+    let before = files(&machine);
+    machine.reseed(&["seal"]).exits(0);
+    machine.write("/etc/machine-id", &format!("{CLONE}\n"));
+    for path in [KEYS[0], CERTIFICATE] {
+        machine.write(path, &before[path]);
+    }
+    let report = machine.reseed(&["apply"]).exits(0);
+    report.says("was in the image that this machine was made from");
+    let changed = changed(&before, &machine);
+    assert!(changed.contains(&KEYS[0]) && changed.contains(&CERTIFICATE), "{changed:?}");
+}
+
 #[test]
 fn a_rollback_brings_the_old_ones_back() {
     let machine = machine();

@@ -21,6 +21,8 @@ pub(super) enum Material {
     },
     HostKey(HostKey),
     Random(Zeroizing<Vec<u8>>),
+    /// The hook's own program makes everything.
+    Nothing,
 }
 
 impl fmt::Debug for Material {
@@ -36,6 +38,7 @@ impl Material {
                 Self::Key { key: PrivateKey::generate(certificates.algorithm)?, serials: Vec::new() }
             }
             What::HostKey(algorithm) => Self::HostKey(HostKey::generate(*algorithm)?),
+            What::Program(_) => Self::Nothing,
             What::Secret(template) => {
                 let mut random = Zeroizing::new(vec![0; template.octets()]);
                 getrandom::fill(&mut random).map_err(|error| KeyError::Random(error.to_string()))?;

@@ -4,6 +4,7 @@
 
 mod links;
 mod material;
+pub mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::artifact::{Artifact, Bundle, Certificates, What};
+use crate::artifact::{Artifact, Bundle, Certificates, Programmed, What};
 use crate::hook::template::Template;
 use crate::hook::{Check, ExtraName, HookName};
 use crate::identity::HostName;
@@ -91,6 +92,9 @@ pub enum ApplyError {
     /// A certificate.
     #[error("the certificate cannot be made: {0}")]
     Certificate(String),
+    /// The hook's own program.
+    #[error("its program: {0}")]
+    Program(String),
     /// The program refuses the new files.
     #[error("its own check refuses the new files: {0}")]
     Refused(String),
@@ -226,8 +230,11 @@ impl Maker<'_> {
                 (Material::Random(random), What::Secret(template)) => {
                     self.secret(&task.bundle, template, &random, &mut made)?;
                 }
+                (Material::Nothing, What::Program(programmed)) => {
+                    self.program(&task.bundle, programmed, &mut made)?;
+                }
                 // What was made ready is what the task asks for.
-                (Material::Key { .. } | Material::Random(_), _) => {}
+                (Material::Key { .. } | Material::Random(_) | Material::Nothing, _) => {}
             }
         }
         made.changes.extend(links.into_changes());
@@ -355,6 +362,27 @@ impl Maker<'_> {
             let content = Secret::new(template.fill(random).to_vec());
             output.file.insert(artifact.real.clone(), Made::of(content.reveal()));
             output.changes.push(self.change(artifact, content)?);
+        }
+        Ok(())
+    }
+
+    fn program(
+        &self,
+        bundle: &Bundle,
+        programmed: &Programmed,
+        output: &mut Output,
+    ) -> Result<(), ApplyError> {
+        let Programmed { program, facts, .. } = programmed;
+        let hook = (&self.step.hook, program, facts.as_str());
+        let staged = program::make(self.run.root, self.run.services, hook).map_err(ApplyError::Program)?;
+        for file in staged {
+            let Some(artifact) = bundle.artifacts.iter().find(|artifact| artifact.path == file.path) else {
+                continue;
+            };
+            let program::Staged { content, attributes, .. } = file;
+            let path = artifact.real.clone();
+            output.file.insert(path.clone(), Made::of(content.reveal()));
+            output.changes.push(Change::File { path, content, attributes, exact: false });
         }
         Ok(())
     }

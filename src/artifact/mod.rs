@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::hook::ExtraName;
+use crate::hook::program::{Answer, Program};
 use crate::hook::template::Template;
 use crate::ledger::{Digest, Made};
 use crate::pki::container::Part;
@@ -36,6 +37,19 @@ pub enum What {
     HostKey(ssh::Algorithm),
     /// A text with something random in it: it follows the machine.
     Secret(Template),
+    /// Files that a hook's own program makes: they follow what the program says.
+    Program(Box<Programmed>),
+}
+
+/// A hook's own program, and what it said of its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programmed {
+    /// The program.
+    pub program: Program,
+    /// What it was told, and will be told again when it makes them.
+    pub facts: String,
+    /// Whether they hold.
+    pub answer: Answer,
 }
 
 /// What the certificates of one key are like.
@@ -127,6 +141,7 @@ impl fmt::Display for What {
             Self::Certificates(_) => f.write_str("a key with its certificates"),
             Self::HostKey(algorithm) => write!(f, "an SSH host key ({algorithm})"),
             Self::Secret(_) => f.write_str("a secret"),
+            Self::Program(_) => f.write_str("files of the hook's own program"),
         }
     }
 }
@@ -136,13 +151,13 @@ impl Bundle {
     pub fn certificates(&self) -> Option<&Certificates> {
         match &self.what {
             What::Certificates(certificates) => Some(certificates),
-            What::HostKey(_) | What::Secret(_) => None,
+            What::HostKey(_) | What::Secret(_) | What::Program(_) => None,
         }
     }
 
     /// Says whether it follows the machine, whatever that is called.
     pub fn follows_machine(&self) -> bool {
-        self.certificates().is_none()
+        matches!(self.what, What::HostKey(_) | What::Secret(_))
     }
 
     /// The file that decides over one that follows the machine: the private half, or the secret.

@@ -140,7 +140,8 @@ fn makes(hook: &Hook, path: &Path) -> bool {
     let certificates = files.into_iter().map(|file| &file.path);
     let keys = hook.host_keys.iter().map(|key| &key.place.path);
     let secrets = hook.secrets.iter().map(|secret| &secret.place.path);
-    certificates.chain(keys).chain(secrets).any(|made| made == path)
+    let program = hook.program.iter().flat_map(|program| &program.makes);
+    certificates.chain(keys).chain(secrets).chain(program).any(|made| made == path)
 }
 
 fn is_for(hook: &Hook, package: &str, owned: &BTreeSet<PathBuf>) -> bool {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Status, census, text};
+use super::{Failure, Status, census, conform, text};
 use crate::fault::Fault;
 use crate::hook::{HookName, manifest};
 use crate::plan::Request;
@@ -36,6 +36,24 @@ enum Command {
         json: bool,
     },
     /// Check hook files for their author
+    ///
+    /// A declaration (NAME.toml) is read. A program (an executable file NAME, without a dot) is run, with
+    /// your rights, and everything that it does against the protocol is told:
+    ///
+    ///   NAME describe            prints the hook as TOML: `version`, `description`, `[applies]`, and
+    ///                            `[executable]` with `makes` (all its files), `writes` (other paths that
+    ///                            it has to write to), `network`, `limit-seconds`; `[[unit]]`, `[[check]]`
+    ///                            and `[[probe]]` as in a declaration
+    ///   NAME check FACTS         its last line is "fresh", "stale: WHY", or "placeholder: WHY" for files
+    ///                            that a packaging script made and nobody meant
+    ///   NAME make STAGING FACTS  writes every file of `makes` beneath the directory STAGING at its
+    ///                            absolute path, with owner and mode; an existing file keeps its own
+    ///
+    /// FACTS is one argument, a line of JSON: `fqdn`, `hostname`, `domain`, `addresses`, `subject`,
+    /// `families`; what is not known is null. Every call ends with 0, and one that is not known with
+    /// another status. `describe` only prints: it is called at every start, and early in the boot.
+    /// The other two run in a unit of their own that may write to nothing but STAGING and `writes`.
+    #[command(verbatim_doc_comment)]
     Check {
         /// The files
         #[arg(value_name = "FILE", required = true)]
@@ -102,16 +120,30 @@ fn check(files: &[PathBuf]) -> Result<Status, Failure> {
     for file in files {
         match check_one(file) {
             Ok(hook) => writeln!(out, "{}: the hook {hook} is well formed", file.display())?,
-            Err(fault) => {
+            Err(faults) => {
                 status = Status::Wrong;
-                writeln!(io::stderr(), "{fault}")?;
+                for fault in faults {
+                    writeln!(io::stderr(), "{fault}")?;
+                }
             }
         }
     }
     Ok(status)
 }
 
-fn check_one(file: &Path) -> Result<HookName, Fault> {
+fn check_one(file: &Path) -> Result<HookName, Vec<Fault>> {
+    if file.extension().is_some() {
+        return check_declaration(file).map_err(|fault| vec![fault]);
+    }
+    let wrong = |message: String| vec![Fault::whole(file, message)];
+    let name = file.file_name().and_then(|name| name.to_str()).and_then(HookName::parse);
+    let name = name.ok_or_else(|| wrong("the file's name is to be that of a hook".into()))?;
+    let path = std::path::absolute(file).map_err(|error| wrong(error.to_string()))?;
+    let root = Root::open(Path::new("/")).map_err(|error| wrong(error.to_string()))?;
+    conform::check(&root, &path, name).map(|hook| hook.name)
+}
+
+fn check_declaration(file: &Path) -> Result<HookName, Fault> {
     let wrong = |message: String| Fault::whole(file, message);
     let path = std::path::absolute(file).map_err(|error| wrong(error.to_string()))?;
     let stem = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".toml"));

@@ -7,6 +7,7 @@ mod attest;
 mod audit;
 mod census;
 mod check;
+mod conform;
 mod docs;
 mod explain;
 mod generator;

@@ -91,7 +91,7 @@ fn bundle(sources: &Sources<'_>, what: What, place: &PlaceSpec, real: PathBuf) -
                 artifact(&path, public, PUBLIC, public_found),
             ]
         }
-        What::Secret(_) | What::Certificates(_) => {
+        What::Secret(_) | What::Certificates(_) | What::Program(_) => {
             let found = look_at(sources, &real, |_, _| ());
             vec![artifact(&place.path, real, place.mode, found)]
         }

@@ -5,6 +5,7 @@ mod bundles;
 mod identity;
 mod machine;
 mod packages;
+mod program;
 pub mod scriptlets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,7 +60,7 @@ pub fn gather(sources: &Sources<'_>) -> Result<Facts, PathError> {
     let families = families(root)?;
     let (applicable, idle) = packages::applicable(root, sources.hooks);
     let identity = identity::gather(sources, wants_addresses(sources, &applicable))?;
-    let hooks = hooks(sources, &families, &applicable);
+    let hooks = hooks(sources, &identity, &families, &applicable);
     Ok(Facts {
         now: sources.now,
         built: clock::built(),
@@ -113,13 +114,18 @@ fn wants_addresses(sources: &Sources<'_>, applicable: &[&Hook]) -> bool {
 
 /// A file belongs to the first hook that has it without being told by a configuration, else to
 /// the first whose program reads it; to all others it is borrowed.
-fn hooks(sources: &Sources<'_>, families: &Families, applicable: &[&Hook]) -> BTreeMap<HookName, HookFacts> {
+fn hooks(
+    sources: &Sources<'_>,
+    identity: &Identity,
+    families: &Families,
+    applicable: &[&Hook],
+) -> BTreeMap<HookName, HookFacts> {
     let files = RootFiles(sources.root);
     let found: Vec<_> = applicable.iter().map(|hook| bundles::candidates(hook, families, &files)).collect();
     let mut owners: BTreeMap<PathBuf, HookName> = BTreeMap::new();
     for by_itself in [true, false] {
         for (hook, found) in applicable.iter().zip(&found).filter(|(_, found)| found.by_itself == by_itself) {
-            for path in found.paths().chain(machine::paths(hook, families)) {
+            for path in found.paths().chain(machine::paths(hook, families)).chain(program::paths(hook)) {
                 let real = sources.root.resolve(path).unwrap_or_else(|_| path.to_owned());
                 owners.entry(real).or_insert_with(|| hook.name.clone());
             }
@@ -133,6 +139,7 @@ fn hooks(sources: &Sources<'_>, families: &Families, applicable: &[&Hook]) -> BT
             let settings = sources.settings.hook(&hook.name);
             let mut built = bundles::build(sources, hook, found, &owners, &tracked);
             machine::build(sources, hook, families, &owners, &mut built);
+            program::build(sources, hook, (identity, families), &owners, &mut built);
             let units = units(sources.root, hook, families, &built.reals());
             let facts = HookFacts {
                 watches: hook.watches.clone(),

@@ -115,7 +115,7 @@ fn needs<'a>(machine: &Machine<'a>) -> BTreeMap<String, Need<'a>> {
         for unit in hook.units.iter().filter(|unit| machine.families.match_any(&unit.family)) {
             let need = needs.entry(unit.name.clone()).or_default();
             need.hooks.insert(hook.name.as_str());
-            need.certificates |= !hook.certificates.is_empty();
+            need.certificates |= !hook.certificates.is_empty() || hook.program.is_some();
             need.network |= needs_network(machine, hook);
         }
     }
@@ -308,6 +308,7 @@ fn directories<'a>(hook: &'a Hook, families: &'a Families) -> impl Iterator<Item
         .flat_map(|file| file.path.parent().into_iter().chain(file.hash_link.as_deref()))
         .chain(hook.host_keys.iter().filter_map(|key| key.place.path.parent()))
         .chain(hook.secrets.iter().filter_map(|secret| secret.place.path.parent()))
+        .chain(hook.program.iter().flat_map(|program| program.makes.iter().filter_map(|path| path.parent())))
 }
 
 /// A line for one directory, whether it is there or not; nothing for one that systemd's syntax has no

@@ -14,6 +14,7 @@ use super::{
     Reader, SecretFile, Unit, Verb, reader,
 };
 use crate::fault::Fault;
+use crate::hook::program::Program;
 use crate::hook::template::Template;
 use crate::identity::{self, Facet, HostName};
 use crate::pki::container::Part;
@@ -24,12 +25,28 @@ use crate::probe::protocol::Protocol;
 const VERSION: u32 = 1;
 /// Longest validity in days that a hook may ask for: what Debian's snakeoil pair had.
 const MAX_DAYS: u32 = 3650;
+/// Seconds that a program may take unless it says otherwise, and the most that it may ask for: a boot
+/// waits for it.
+const DEFAULT_LIMIT: u32 = 30;
+const MAX_LIMIT: u32 = 240;
 
 /// Reads one hook file.
 ///
 /// # Errors
 /// The first [`Fault`], with line and column: a misspelt key, a value that cannot be meant.
 pub fn parse(name: HookName, path: &Path, text: &str) -> Result<Hook, Fault> {
+    read(name, path, text, false)
+}
+
+/// Reads what a hook that is a program says of itself.
+///
+/// # Errors
+/// As for [`parse`]; and when it declares anything that is made without it.
+pub fn describe(name: HookName, path: &Path, text: &str) -> Result<Hook, Fault> {
+    read(name, path, text, true)
+}
+
+fn read(name: HookName, path: &Path, text: &str, is_program: bool) -> Result<Hook, Fault> {
     let file: File = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
     let check = Checker { path, text };
     if *file.version.as_ref() != VERSION {
@@ -54,7 +71,19 @@ pub fn parse(name: HookName, path: &Path, text: &str) -> Result<Hook, Fault> {
     )?;
     let host_keys = file.host_key.into_iter().map(|k| check.host_key(k)).collect::<Result<Vec<_>, _>>()?;
     let secrets = file.secret.into_iter().map(|s| check.secret(s)).collect::<Result<Vec<_>, _>>()?;
-    if certificates.is_empty() && host_keys.is_empty() && secrets.is_empty() {
+    let declares = !(certificates.is_empty() && host_keys.is_empty() && secrets.is_empty());
+    let program = file.executable.map(|e| check.program(e)).transpose()?;
+    match (is_program, &program) {
+        (false, Some(_)) => return Err(Fault::whole(path, "[executable] is for hooks that are programs")),
+        (true, None) => return Err(Fault::whole(path, "there is no [executable]: nothing would be made")),
+        (true, _) if declares || !file.reader.is_empty() => {
+            let message = "a hook that is a program makes its files itself: no [[certificate]], [[host-key]], \
+                [[secret]] or [[reader]]";
+            return Err(Fault::whole(path, message));
+        }
+        _ => {}
+    }
+    if !declares && !is_program {
         return Err(Fault::whole(
             path,
             "there is no [[certificate]], [[host-key]] or [[secret]]: the hook would have nothing to do",
@@ -73,6 +102,7 @@ pub fn parse(name: HookName, path: &Path, text: &str) -> Result<Hook, Fault> {
         certificates,
         host_keys,
         secrets,
+        program,
         units: file.unit.into_iter().map(|u| check.unit(u)).collect::<Result<_, _>>()?,
         checks: file.check.into_iter().map(|c| check.command(c)).collect::<Result<_, _>>()?,
         probes: check.probes(file.probe)?,
@@ -97,6 +127,7 @@ struct File {
     host_key: Vec<HostKeyText>,
     #[serde(default)]
     secret: Vec<SecretText>,
+    executable: Option<ProgramText>,
     #[serde(default)]
     unit: Vec<UnitText>,
     #[serde(default)]
@@ -179,6 +210,17 @@ struct SecretText {
     owner: Option<Spanned<String>>,
     group: Option<Spanned<String>>,
     mode: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ProgramText {
+    makes: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    writes: Vec<Spanned<String>>,
+    #[serde(default)]
+    network: bool,
+    limit_seconds: Option<Spanned<u32>>,
 }
 
 impl HostKeyText {
@@ -343,6 +385,22 @@ impl Checker<'_> {
             content: Template::parse(text.content.as_ref()).map_err(|wrong| self.at(&text.content, wrong))?,
             unless: self.paths(text.unless)?,
             place: self.place(text.path, text.owner, text.group, text.mode.as_ref(), "secret")?,
+        })
+    }
+
+    fn program(&self, text: ProgramText) -> Result<Program, Fault> {
+        if text.makes.as_ref().is_empty() {
+            return Err(self.at(&text.makes, "the program is to make something"));
+        }
+        if let Some(limit) = text.limit_seconds.as_ref().filter(|l| !(1..=MAX_LIMIT).contains(l.as_ref())) {
+            return Err(self.at(limit, format!("the limit is 1 to {MAX_LIMIT} seconds")));
+        }
+        Ok(Program {
+            path: self.path.to_owned(),
+            makes: self.paths(text.makes.into_inner())?,
+            writes: self.paths(text.writes)?,
+            network: text.network,
+            limit_seconds: text.limit_seconds.map_or(DEFAULT_LIMIT, Spanned::into_inner),
         })
     }
 

@@ -5,6 +5,7 @@
 //! stale. `manifest` reads it from TOML; `reader` finds out what the program really reads.
 
 pub mod manifest;
+pub mod program;
 pub mod reader;
 pub mod template;
 
@@ -144,6 +145,8 @@ pub struct Hook {
     pub host_keys: Vec<HostKey>,
     /// Texts with something random in them: they follow the machine, too.
     pub secrets: Vec<SecretFile>,
+    /// The program that the hook is, where it is none of the declared kind.
+    pub program: Option<program::Program>,
     /// Units that read them.
     pub units: Vec<Unit>,
     /// The program's own check of its configuration.

@@ -5,6 +5,7 @@
 
 mod deferral;
 mod machine;
+mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -224,6 +225,8 @@ pub enum Reason {
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
     },
+    /// The hook's own program says so.
+    Says(String),
     /// The key is not the certificate's.
     KeyMismatch(PathBuf),
     /// Its key was in the image that this machine was made from: everybody who has that has the key.
@@ -239,6 +242,7 @@ impl fmt::Display for Reason {
             Self::Drifted(drift) => write!(f, "{drift}"),
             Self::Cloned(drift) => write!(f, "this machine is a clone: {drift}"),
             Self::Names { says } => write!(f, "it says {says}"),
+            Self::Says(why) => f.write_str(why),
             Self::Untrue(field) => write!(f, "it claims {field}"),
             Self::Ends { at } => write!(f, "it ends on {}", at.date()),
             Self::KeyMismatch(path) => {
@@ -388,6 +392,7 @@ impl Decision<'_> {
         match &bundle.what {
             What::Certificates(certificates) => self.certificate_task(hook, entry, bundle, certificates),
             What::HostKey(_) | What::Secret(_) => self.machine_task(hook, entry, bundle),
+            What::Program(made) => self.program_task(hook, entry, bundle, &made.answer),
         }
     }
 

@@ -8,6 +8,8 @@
 
 mod gating;
 mod look;
+#[cfg(test)]
+mod programs;
 mod proof;
 mod quiet;
 mod rehome;

@@ -54,7 +54,7 @@ fn nobody() -> &'static Prober {
     Box::leak(Box::new(Prober { patience: std::time::Duration::ZERO, ..Prober::by_hand() }))
 }
 
-fn world<'a>(root: &'a Root, services: &'a dyn Services) -> World<'a> {
+pub(super) fn world<'a>(root: &'a Root, services: &'a dyn Services) -> World<'a> {
     World { root, below: None, services, prober: nobody(), now: now() }
 }
 
@@ -141,7 +141,7 @@ fn a_run_that_dies_before_any_change_is_made_good_by_the_next() {
 
 /// A service manager that answers as it is told, and keeps what it was asked.
 #[derive(Default)]
-struct Fake {
+pub(super) struct Fake {
     refusing: RefCell<BTreeSet<String>>,
     asked: RefCell<Vec<String>>,
 }
@@ -154,7 +154,7 @@ impl Fake {
         }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(super) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.asked.borrow_mut())
     }
 }
