@@ -87,10 +87,15 @@ pub fn hold_back(
     let known = ledger.gate.get(wish.unit).map(|gate| gate.policy);
     let stands = match (known, wish.policy) {
         (Some(Policy::Disable), _) => true,
+        // What the early stage has marked nobody has been asked about yet.
+        (Some(Policy::Hold), Policy::Hold) if services.answers() && is_unasked(ledger, wish.unit) => false,
         (Some(Policy::Hold), Policy::Hold) => is_held(root, services, wish.unit)?,
         _ => false,
     };
     if stands && let Some(gate) = ledger.gate.get_mut(wish.unit) {
+        if gate.policy == Policy::Hold && gate.reason != wish.reason {
+            mark(root, wish)?;
+        }
         gate.reason = wish.reason.to_owned();
         return Ok(gate.hooks.insert(wish.hook.clone()));
     }
@@ -165,8 +170,7 @@ pub fn let_go_anyway(
 
 fn hold(root: &Root, services: &dyn Services, wish: Wish<'_>) -> Result<Vec<Former>, GateError> {
     root.make_directory(Path::new(MARKS), 0o755)?;
-    let mark = mark_path(wish.unit);
-    transaction::replace(root, &mark, format!("{}\n", wish.reason).as_bytes(), 0o644)?;
+    mark(root, wish)?;
     if !services.answers() {
         return Ok(Vec::new());
     }
@@ -243,8 +247,16 @@ pub fn mark_path(unit: &str) -> PathBuf {
     Path::new(MARKS).join(template(unit))
 }
 
+fn mark(root: &Root, wish: Wish<'_>) -> Result<(), PathError> {
+    transaction::replace(root, &mark_path(wish.unit), format!("{}\n", wish.reason).as_bytes(), 0o644)
+}
+
 fn drop_in(unit: &str) -> PathBuf {
     Path::new(UNITS).join(format!("{}.d", template(unit))).join(DROP_IN)
+}
+
+fn is_unasked(ledger: &Ledger, unit: &str) -> bool {
+    ledger.gate.get(unit).is_some_and(|gate| gate.former.is_empty())
 }
 
 /// Marks are gone after a boot; what is recorded is not.

@@ -3,10 +3,11 @@
 //! ```text
 //!  words       identity  seed  artifact  fault           what things are
 //!  texts       hook  config  ledger                      what is written about them
-//!  decisions   plan  watch  generator  attest            what a run would do, and why; when; what waits for it
+//!  decisions   plan  watch  generator  attest  census    what a run would do, and why; when; what waits for it
 //!  the world   system  transaction  service  probe  pki  how anything is done
 //!  gathering   facts  store  apply  gate                 between decisions and the world
 //!  the story   reseed                                    lock, recover, gather, plan, apply, record
+//!  images      image                                     seal: take out what must be unique; audit
 //!  the user    cli
 //! ```
 //!
@@ -28,6 +29,7 @@
 pub mod apply;
 pub mod artifact;
 pub mod attest;
+pub mod census;
 pub mod cli;
 pub mod config;
 pub mod facts;
@@ -36,11 +38,13 @@ pub mod gate;
 pub mod generator;
 pub mod hook;
 pub mod identity;
+pub mod image;
 pub mod ledger;
 pub mod pki;
 pub mod plan;
 pub mod probe;
 pub mod reseed;
+pub mod sealed;
 pub mod seed;
 pub mod service;
 pub mod store;

@@ -4,10 +4,24 @@
 //! Each case boots machines of its own (`lab/machine.rs`). Without root, or without a tool, every case is
 //! reported as ignored; `RESEED_TESTS_REQUIRE_ALL=1` makes that a failure.
 
+#[path = "boot/cost.rs"]
+mod cost;
+#[path = "boot/gates.rs"]
+mod gates;
 #[path = "lab/machine.rs"]
 mod machine;
+#[path = "boot/names.rs"]
+mod names;
+#[path = "boot/power.rs"]
+mod power;
 #[path = "lab/qemu.rs"]
 mod qemu;
+#[path = "boot/served.rs"]
+mod served;
+#[path = "boot/site.rs"]
+mod site;
+#[path = "boot/sources.rs"]
+mod sources;
 
 use std::fs;
 use std::process::ExitCode;
@@ -17,7 +31,21 @@ use machine::{Machine, missing};
 use qemu::Qemu;
 
 fn main() -> ExitCode {
-    let booted: [(&str, fn()); 2] = [
+    let booted: [(&str, fn()); 12] = [
+        // The longest first.
+        ("power_cut_in_the_run_leaves_it_whole", power::power_cut_in_the_run_leaves_it_whole),
+        ("mail_server_boots_as_who_it_is", names::mail_server_boots_as_who_it_is),
+        ("directory_server_boots_as_who_it_is", names::directory_server_boots_as_who_it_is),
+        ("name_becomes_proper_while_running", names::name_becomes_proper_while_running),
+        (
+            "hook_that_cannot_succeed_holds_and_then_disables",
+            gates::hook_that_cannot_succeed_holds_and_then_disables,
+        ),
+        ("dns_that_does_not_answer_rotates_nothing", sources::dns_that_does_not_answer_rotates_nothing),
+        ("machine_id_of_an_image_is_all_one", sources::machine_id_of_an_image_is_all_one),
+        ("clone_gets_host_keys_of_its_own", sources::clone_gets_host_keys_of_its_own),
+        ("probe_of_the_mail_server", served::probe_of_the_mail_server),
+        ("probe_of_the_directory_server", served::probe_of_the_directory_server),
         ("cut_loses_what_was_not_synced", cut_loses_what_was_not_synced),
         ("image_and_clone_get_a_machine_id_of_their_own", image_and_clone_get_a_machine_id_of_their_own),
     ];

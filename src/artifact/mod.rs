@@ -117,6 +117,8 @@ pub struct Content {
     pub key: Option<Result<[u8; 32], String>>,
     /// Of an SSH host key, as `ssh-keygen -l` prints it.
     pub fingerprint: Option<String>,
+    /// Its key was in the image that this machine was made from.
+    pub from_image: bool,
 }
 
 impl fmt::Display for What {

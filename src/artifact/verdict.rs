@@ -294,6 +294,7 @@ mod tests {
             certificate: certificate.map(Ok),
             key: key.then_some(Ok([0; 32])),
             fingerprint: None,
+            from_image: false,
         }))
     }
 

@@ -13,7 +13,7 @@ use crate::generator::{self, DROP_IN, Machine, NETWORK_STAGE, Output, UnitFile};
 use crate::hook::Hook;
 use crate::identity::sources;
 use crate::probe::Prober;
-use crate::reseed::World;
+use crate::reseed::{self, Quiet, World};
 use crate::service::Offline;
 use crate::store;
 use crate::system::clock;
@@ -90,14 +90,31 @@ fn write(world: World<'_>, to: &Root) -> Result<Vec<String>, PathError> {
     };
     let families = facts::families(root).unwrap_or_default();
     let files = Units::find(root);
+    // What a stage would see; where it cannot be seen, the stages say so where that is read.
+    let seen = reseed::look(world, &reseed::early()).ok();
+    let artifacts = seen.iter().flat_map(|seen| seen.facts.hooks.values()).flat_map(|hook| &hook.bundles);
     let machine = Machine {
+        directories: artifacts
+            .flat_map(|bundle| &bundle.artifacts)
+            .filter_map(|artifact| artifact.real.parent().map(Path::to_owned))
+            .collect(),
         hooks: hooks.iter().filter(|hook| may_apply(root, hook)).collect(),
         families: &families,
         domain_from_dns,
         units: files.0.keys().cloned().collect(),
         read: &|unit| files.read(root, unit),
     };
-    for output in generator::generate(&machine) {
+    let quiet = match &seen {
+        Some(seen) => reseed::quiet(root, seen, &|unit| files.0.contains_key(unit))?,
+        None => Quiet::No,
+    };
+    let skipped: &[&str] = match quiet {
+        Quiet::No => &[],
+        Quiet::UntilRenamed => std::slice::from_ref(&generator::STAGES[0]),
+        Quiet::Yes => &generator::STAGES,
+    };
+    let skipped = skipped.iter().map(|stage| generator::skip(stage));
+    for output in generator::generate(&machine).into_iter().chain(skipped) {
         complaints.extend(put(to, &files, &output).err().map(|error| error.to_string()));
     }
     Ok(complaints)

@@ -1,9 +1,9 @@
-//! `reseed hook list|show|check`
+//! `reseed hook list|show|check|census`
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Status, text};
+use super::{Failure, Status, census, text};
 use crate::fault::Fault;
 use crate::hook::{HookName, manifest};
 use crate::plan::Request;
@@ -41,6 +41,8 @@ enum Command {
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
     },
+    /// List what packages' scripts make that belongs to one machine, and which hook makes it again
+    Census(census::Arguments),
 }
 
 pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
@@ -48,6 +50,7 @@ pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
         Command::List { json } => list(world, *json),
         Command::Show { name, json } => show(world, name, *json),
         Command::Check { files } => check(files),
+        Command::Census(arguments) => census::run(world, arguments),
     }
 }
 

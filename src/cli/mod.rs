@@ -4,6 +4,8 @@
 mod apply;
 mod ask;
 mod attest;
+mod audit;
+mod census;
 mod check;
 mod docs;
 mod explain;
@@ -15,6 +17,7 @@ mod probe;
 mod rehome;
 mod release;
 mod rollback;
+mod seal;
 mod status;
 mod text;
 mod watch;
@@ -54,7 +57,8 @@ const EXIT_STATUS: &str = "Exit status:\n  \
     0   done, or nothing to do\n  \
     1   something failed, and is as it was or is recorded for the next run\n  \
     2   wrong usage, or a file that cannot be understood\n  \
-    3   `check`, `plan --exit-code`, `probe`: something is stale\n  \
+    3   `check`, `plan --exit-code`, `probe`: something is stale; `audit`: something is found;\n  \
+            `hook census --exit-code`: something has no hook\n  \
     4   `check`, `attest`, `apply --strict`: the identity is not proper\n  \
     75  another run holds the lock";
 
@@ -97,6 +101,10 @@ enum Command {
     Rollback(rollback::Arguments),
     /// Let a service go that is held back
     Release(release::Arguments),
+    /// Take out of an image what must be unique, and make sure that it is made again
+    Seal(seal::Arguments),
+    /// List every secret and id that is baked into an image; change nothing
+    Audit(audit::Arguments),
     /// Write the package that states this machine's identity to RPM
     Attest(attest::Arguments),
     /// Show and check hooks
@@ -163,6 +171,8 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Probe(arguments) => probe::run(world, arguments),
         Command::Rollback(arguments) => rollback::run(world, arguments),
         Command::Release(arguments) => release::run(world, arguments),
+        Command::Seal(arguments) => seal::run(world, arguments),
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Attest(arguments) => attest::run(world, arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
         Command::Watch(arguments) => watch::run(world, arguments),

@@ -17,6 +17,12 @@ pub fn json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<(
     writeln!(out)
 }
 
+/// A path or message without anything that a terminal would obey.
+pub fn printable(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
 /// A time as people read it, in UTC.
 pub fn time(time: OffsetDateTime) -> String {
     time.format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC")).unwrap_or_default()

@@ -10,10 +10,11 @@ use crate::config::Days;
 use crate::hook::reader::{self, Files, Reading, Role};
 use crate::hook::{self, ExtraName, Families, FileSpec, Hook, HookName};
 use crate::identity::Facet;
-use crate::ledger::{Digest, Ledger};
+use crate::ledger::Digest;
 use crate::pki::container::{self, Part};
 use crate::pki::inspect::Certificate;
 use crate::pki::key::Secret;
+use crate::sealed::{Fingerprint, Sealed};
 use crate::system::root::Root;
 
 /// The certificates of a hook before anybody has looked at their files.
@@ -273,7 +274,7 @@ fn add(
             continue;
         }
         bundle.tracked = bundle.tracked.take().or_else(|| tracked.by(&file.spec.path, &real));
-        let found = look(sources.root, sources.ledger, &real);
+        let found = look(sources, &real);
         let links = match &file.spec.hash_link {
             Some(directory) => links(sources.root, directory, &real, &found),
             None => BTreeSet::new(),
@@ -296,8 +297,8 @@ fn add(
     }
 }
 
-fn look(root: &Root, ledger: &Ledger, real: &Path) -> Found {
-    look_at(root, ledger, real, |content, found| {
+fn look(sources: &Sources<'_>, real: &Path) -> Found {
+    look_at(sources, real, |content, found| {
         let contents = container::read(content);
         found.certificate = contents.certificates.first().map(|der| Certificate::from_der(der));
         found.key = contents.key.map(|(key, _)| key.map(|k| k.public_digest()).map_err(|e| e.to_string()));
@@ -305,7 +306,8 @@ fn look(root: &Root, ledger: &Ledger, real: &Path) -> Found {
 }
 
 /// Looks what lies there; `read` says more of a content that is not what is recorded.
-pub fn look_at(root: &Root, ledger: &Ledger, real: &Path, read: impl FnOnce(&[u8], &mut Content)) -> Found {
+pub fn look_at(sources: &Sources<'_>, real: &Path, read: impl FnOnce(&[u8], &mut Content)) -> Found {
+    let Sources { root, ledger, sealed, .. } = *sources;
     let content = match root.read_optional(real) {
         Ok(None) => return Found::Absent,
         Ok(Some(content)) if content.is_empty() => return Found::Absent,
@@ -321,9 +323,19 @@ pub fn look_at(root: &Root, ledger: &Ledger, real: &Path, read: impl FnOnce(&[u8
         return Found::Ours(made.clone());
     }
     let was_ours = recorded.is_some();
-    let mut found = Content { digest, was_ours, certificate: None, key: None, fingerprint: None };
+    let mut found =
+        Content { digest, was_ours, certificate: None, key: None, fingerprint: None, from_image: false };
     read(content.reveal(), &mut found);
+    found.from_image = sealed.is_some_and(|sealed| is_from_image(sealed, content.reveal(), &found));
     Found::Other(Box::new(found))
+}
+
+/// A key that lay in an image is in the hands of everybody who has the image.
+fn is_from_image(sealed: &Sealed, content: &[u8], found: &Content) -> bool {
+    let of_host_key = found.fingerprint.as_deref().and_then(Fingerprint::from_ssh);
+    let key = container::read(content).key.and_then(|(key, _)| key.ok());
+    let of_key = key.iter().flat_map(Fingerprint::of_key);
+    of_host_key.into_iter().chain(of_key).any(|fingerprint| sealed.contains(&fingerprint))
 }
 
 /// The subject-hash links in a trust directory that lead to a file. For a file that we made, those

@@ -60,7 +60,7 @@ fn things<'a>(
 }
 
 fn bundle(sources: &Sources<'_>, what: What, place: &PlaceSpec, real: PathBuf) -> Bundle {
-    let (root, ledger) = (sources.root, sources.ledger);
+    let root = sources.root;
     let artifact = |path: &Path, real: PathBuf, mode, found| Artifact {
         path: path.to_owned(),
         real,
@@ -81,18 +81,18 @@ fn bundle(sources: &Sources<'_>, what: What, place: &PlaceSpec, real: PathBuf) -
             let path = public_half(&place.path);
             // Where its link leads nowhere, it is made beside the private half.
             let public = resolve(root, &path).unwrap_or_else(|_| public_half(&real));
-            let private_found = look_at(root, ledger, &real, |content, found| {
+            let private_found = look_at(sources, &real, |content, found| {
                 let public = root.read_optional(&public).ok().flatten().unwrap_or_default();
                 found.fingerprint = ssh::fingerprint(content, &public);
             });
-            let public_found = look_at(root, ledger, &public, |_, _| ());
+            let public_found = look_at(sources, &public, |_, _| ());
             vec![
                 artifact(&place.path, real, place.mode, private_found),
                 artifact(&path, public, PUBLIC, public_found),
             ]
         }
         What::Secret(_) | What::Certificates(_) => {
-            let found = look_at(root, ledger, &real, |_, _| ());
+            let found = look_at(sources, &real, |_, _| ());
             vec![artifact(&place.path, real, place.mode, found)]
         }
     };

@@ -5,6 +5,7 @@ mod bundles;
 mod identity;
 mod machine;
 mod packages;
+pub mod scriptlets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::hook::{Catalogue, ExtraName, Families, Hook, HookName, Verb};
 use crate::identity::{Facet, Identity};
 use crate::ledger::Ledger;
 use crate::plan::{Facts, HookFacts};
+use crate::sealed::Sealed;
 use crate::seed::Subject;
 use crate::service::Services;
 use crate::system::clock;
@@ -35,6 +37,8 @@ pub struct Sources<'a> {
     pub ledger: &'a Ledger,
     /// The site's subject fields, and the files that they came from.
     pub seed: &'a (Subject, Vec<PathBuf>),
+    /// The keys that were in the image that the machine was made from.
+    pub sealed: Option<&'a Sealed>,
     /// The present time.
     pub now: OffsetDateTime,
     /// Gather also facets that no hook asks for: for people.

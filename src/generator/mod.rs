@@ -3,7 +3,8 @@
 //!
 //! Hooks and the texts of unit files in, drop-ins out. It is written anew at every boot and at every
 //! `systemctl daemon-reload`, so it depends on nothing that a run changes: what is held back is a mark
-//! in `/run/reseed/hold`, and the condition that looks for it is always there.
+//! in `/run/reseed/hold`, and the condition that looks for it is always there. Only whether the stages
+//! themselves have anything to do is found out each time.
 
 mod unit_file;
 
@@ -21,6 +22,22 @@ pub const DROP_IN: &str = "50-reseed.conf";
 /// The unit of the network stage, which is pulled in only where something needs it.
 pub const NETWORK_STAGE: &str = "reseed-network.service";
 
+/// The stages that every boot has, in their order.
+pub const STAGES: [&str; 2] = ["reseed-early.service", "reseed.service"];
+
+/// Has a stage passed over in this boot, because it would find nothing to do.
+pub fn skip(stage: &str) -> Output {
+    let text = format!(
+        "# Written by reseed-generator: when this boot began, nothing was stale, nothing new, nothing open.\n\
+         # To have {stage} look all the same, boot with `reseed.look` on the kernel command line.\n\
+         [Unit]\nConditionKernelCommandLine=reseed.look\n"
+    );
+    Output::File(Path::new(&format!("{stage}.d")).join(QUIET_DROP_IN), text)
+}
+
+/// The name of the drop-in by which a stage is passed over.
+const QUIET_DROP_IN: &str = "60-reseed-quiet.conf";
+
 /// What is known of the machine.
 pub struct Machine<'a> {
     /// The hooks that apply to it.
@@ -31,6 +48,8 @@ pub struct Machine<'a> {
     pub domain_from_dns: bool,
     /// The names of all unit files; of init scripts, the names of the services made of them.
     pub units: BTreeSet<String>,
+    /// Directories in which the programs' own configuration has files of a hook.
+    pub directories: BTreeSet<PathBuf>,
     /// What one of them says; nothing for a unit that is masked.
     pub read: &'a dyn Fn(&str) -> Option<UnitFile>,
 }
@@ -256,6 +275,7 @@ fn writable(machine: &Machine<'_>) -> Vec<Output> {
         .hooks
         .iter()
         .flat_map(|hook| directories(hook, machine.families))
+        .chain(machine.directories.iter().map(PathBuf::as_path).filter(|directory| is_for_data(directory)))
         .filter(|directory| !["/etc", "/var/lib/reseed"].iter().any(|known| directory.starts_with(known)))
         .collect();
     let lines: String = directories.into_iter().filter_map(writable_line).collect();
@@ -263,13 +283,21 @@ fn writable(machine: &Machine<'_>) -> Vec<Output> {
         return Vec::new();
     }
     let text = format!(
-        "# Written by reseed-generator(8): directories outside /etc in which hooks have their files.\n\
+        "# Written by reseed-generator(8): directories outside /etc in which hooks, or the\n\
+         # configuration of their programs, have their files.\n\
          [Service]\n{lines}"
     );
     WRITERS
         .iter()
         .map(|unit| Output::File(Path::new(&format!("{unit}.d")).join("50-reseed-paths.conf"), text.clone()))
         .collect()
+}
+
+/// A slip in somebody's configuration must not open the whole system to us.
+fn is_for_data(directory: &Path) -> bool {
+    let system =
+        ["/usr", "/boot", "/efi", "/dev", "/proc", "/sys", "/bin", "/sbin", "/lib", "/lib64", "/run"];
+    directory.components().count() > 2 && !system.iter().any(|known| directory.starts_with(known))
 }
 
 fn directories<'a>(hook: &'a Hook, families: &'a Families) -> impl Iterator<Item = &'a Path> {

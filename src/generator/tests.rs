@@ -31,6 +31,7 @@ fn outputs(hooks: &[Hook], domain_from_dns: bool, files: &[(&str, &str)]) -> Vec
         hooks: hooks.iter().collect(),
         families: &families,
         domain_from_dns,
+        directories: BTreeSet::new(),
         units: files.keys().map(|unit| (*unit).to_owned()).collect(),
         read: &|unit| files.get(unit).filter(|text| **text != "masked").map(|text| UnitFile::parse(text)),
     };

@@ -222,6 +222,8 @@ impl Identity {
     }
 
     /// The watched facets in which this identity differs from a recorded one.
+    ///
+    /// See [`Self::learnt_since`] for what was unknown then.
     pub fn drift_from(&self, record: &Record, watched: &BTreeSet<Facet>) -> Drift {
         let now = self.known().shown();
         let was = record.shown();
@@ -236,6 +238,17 @@ impl Identity {
                 })
                 .collect(),
         )
+    }
+
+    /// The watched facets that were unknown when something was made and are known now: a certificate
+    /// for half a name, or without the addresses, says less than it should.
+    pub fn learnt_since(&self, record: &Record, watched: &BTreeSet<Facet>) -> Drift {
+        let (was, now) = (record.shown(), self.known().shown());
+        let learnt = [Facet::Domain, Facet::Addresses].into_iter().filter_map(|facet| {
+            let now = now.get(&facet).filter(|_| watched.contains(&facet) && !was.contains_key(&facet))?;
+            Some((facet, Change { was: "unknown".to_owned(), now: now.clone() }))
+        });
+        Drift(learnt.collect())
     }
 }
 
@@ -285,6 +298,22 @@ mod tests {
                     assert!(reason.contains(word), "{case}: {reason}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_was_unknown_and_is_known_now_is_learnt() {
+        let short = identity(Some("mail"), None).to_record(None);
+        let watched = BTreeSet::from([Facet::Hostname, Facet::Domain]);
+        let cases = [
+            ("the resolver answers at last", Some("example.com"), "domain was unknown, is example.com"),
+            ("it is still silent", None, ""),
+        ];
+        for (case, domain, expected) in cases {
+            let now = identity(Some("mail"), domain);
+            assert_eq!(now.learnt_since(&short, &watched).to_string(), expected, "{case}");
+            assert!(now.drift_from(&short, &watched).is_empty(), "{case}: it is no change");
+            assert!(now.learnt_since(&short, &BTreeSet::from([Facet::Seed])).is_empty(), "{case}");
         }
     }
 

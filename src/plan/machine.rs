@@ -61,6 +61,7 @@ fn has_host_key(hook: &HookFacts) -> bool {
 enum Why {
     Missing,
     Cloned(Drift),
+    FromImage,
 }
 
 impl Why {
@@ -70,6 +71,7 @@ impl Why {
                 Reason::Missing(bundle.secret_file().map(|file| file.path.clone()).unwrap_or_default())
             }
             Self::Cloned(drift) => Reason::Cloned(drift),
+            Self::FromImage => Reason::FromImage,
         }
     }
 }
@@ -90,6 +92,11 @@ fn decide(found: &Found, around: Around<'_>) -> (Verdict, Action, Option<Why>) {
         Found::Unreadable(why) => (Verdict::Foreign(format!("it cannot be read: {why}")), Action::Keep, None),
         Found::Ours(_) if around.drift.is_empty() => (Verdict::Recorded, Action::Keep, None),
         Found::Ours(_) => (Verdict::Recorded, Action::Make, Some(Why::Cloned(around.drift.clone()))),
+        Found::Other(content) if content.from_image => (
+            Verdict::Unrecorded("it was in the image that this machine was made from".into()),
+            Action::Make,
+            Some(Why::FromImage),
+        ),
         // A package, an installer, cloud-init or the administrator made it after what is recorded:
         // whether for this machine is not known, and what is not known is not changed.
         Found::Other(content) => {
@@ -122,7 +129,14 @@ mod tests {
 
     fn other(was_ours: bool) -> Found {
         let digest = Digest::of(b"other");
-        Found::Other(Box::new(Content { digest, was_ours, certificate: None, key: None, fingerprint: None }))
+        Found::Other(Box::new(Content {
+            digest,
+            was_ours,
+            certificate: None,
+            key: None,
+            fingerprint: None,
+            from_image: false,
+        }))
     }
 
     #[test]

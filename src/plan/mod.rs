@@ -226,6 +226,8 @@ pub enum Reason {
     },
     /// The key is not the certificate's.
     KeyMismatch(PathBuf),
+    /// Its key was in the image that this machine was made from: everybody who has that has the key.
+    FromImage,
     /// The administrator asks for it.
     Asked,
 }
@@ -242,6 +244,7 @@ impl fmt::Display for Reason {
             Self::KeyMismatch(path) => {
                 write!(f, "the key in {} belongs to another certificate", path.display())
             }
+            Self::FromImage => f.write_str("its key was in the image that this machine was made from"),
             Self::Asked => f.write_str("it is asked for"),
         }
     }
@@ -427,9 +430,9 @@ impl Decision<'_> {
             && self.proper.is_some()
         {
             let drift = self.facts.identity.drift_from(&entry.identity, &hook.watches);
-            if !drift.is_empty() {
-                reasons.push(Reason::Drifted(drift));
-            }
+            let learnt = self.facts.identity.learnt_since(&entry.identity, &hook.watches);
+            reasons
+                .extend([drift, learnt].into_iter().filter(|drift| !drift.is_empty()).map(Reason::Drifted));
         }
         // Of a short life the last third is its end, or it would be made anew at every run.
         let days = self.facts.renew_before_days.min(days / 3);
@@ -448,6 +451,9 @@ impl Decision<'_> {
     /// customer's virtual host does not. It no longer holds when it names whom this machine was.
     fn unmanaged(&self, bundle: &Bundle, models: usize, is_replaceable: bool) -> Vec<Reason> {
         let mut reasons = missing(bundle, false);
+        if bundle.artifacts.iter().any(|artifact| artifact.content().is_some_and(|there| there.from_image)) {
+            reasons.push(Reason::FromImage);
+        }
         let keys: Vec<(&Path, &[u8; 32])> = bundle
             .artifacts
             .iter()

@@ -64,6 +64,7 @@ fn content(certificate: Option<Certificate>, key: Option<[u8; 32]>) -> Found {
         certificate: certificate.map(Ok),
         key: key.map(Ok),
         fingerprint: None,
+        from_image: false,
     }))
 }
 

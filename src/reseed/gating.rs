@@ -54,13 +54,18 @@ fn hold_back(
         Some(failure) => Cause::Failed { boots: failure.boots },
         None => Cause::PutOff,
     };
+    let is_for_later = |name: &HookName| {
+        let planned = seen.plan.hooks.iter().find(|planned| planned.hook == *name);
+        planned.is_some_and(|planned| matches!(planned.deferred, Some(Deferral::Later { .. })))
+    };
+    let waits = is_for_later(&hook.hook) || hook.borrowed.values().any(is_for_later);
     let boots = seen.settings.gate.disable_after_boots;
     let policy = gate::in_effect(hook.policy, cause, boots, world.services.answers());
     for unit in hook.units.keys() {
         let wish = Wish { unit, hook: &hook.hook, policy, reason, now: seconds(world.now) };
         match gate::hold_back(world.root, world.services, ledger, wish) {
             // It waits for this boot to go on, as it would for anything that it is ordered after.
-            Ok(true) if matches!(hook.deferred, Some(Deferral::Later { .. })) => {
+            Ok(true) if waits => {
                 info!(hook = %hook.hook, "{unit} waits: {reason}");
             }
             Ok(true) => {

@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::hook::Catalogue;
 use crate::ledger::Ledger;
 use crate::plan::{self, Facts, Plan, Request, Stage};
+use crate::sealed::Sealed;
 use crate::store::{self, StoreError};
 use crate::system::root::Root;
 use crate::transaction;
@@ -69,12 +70,14 @@ pub(super) fn outlook(
     let (hooks, faults) = store::hooks(world.root, world.below)?;
     let seed = store::seed(world.root)?;
     let root = world.root;
+    let sealed = sealed(root)?;
     let sources = Sources {
         root,
         hooks: &hooks,
         settings: &settings,
         ledger: &ledger,
         seed: &seed,
+        sealed: sealed.as_ref(),
         now: seconds(world.now),
         every_facet,
         asks_network: Stage::asks_network(request.stage),
@@ -87,6 +90,14 @@ pub(super) fn outlook(
     let request = resolved(root, request, &hooks, &facts)?;
     let plan = plan::plan(&facts, &ledger, &request);
     Ok(Outlook { ledger, settings, hooks, faults, facts, plan, notes })
+}
+
+/// Who may not read the record of the image may not read the keys either.
+fn sealed(root: &Root) -> Result<Option<Sealed>, StoreError> {
+    match Sealed::read(root) {
+        Err(StoreError::Path(error)) if error.is_denied() => Ok(None),
+        sealed => sealed,
+    }
 }
 
 /// What the user names must be something that there is.

@@ -2,13 +2,14 @@
 //!
 //! `look` is the part before anything is changed, `tell` decides together with the services, `proof`
 //! with what they really serve, `served` says what that should be, `gating` holds back what stays
-//! stale, `release` lets go by hand, `rollback` is the story backwards, `rehome` the one that begins
+//! stale, `release` lets go by hand, `quiet` tells whether a boot has anything to do at all, `rollback` is the story backwards, `rehome` the one that begins
 //! with a new name, `settle` the one that waits until the identity has come to rest, `report` is what
 //! is told of it.
 
 mod gating;
 mod look;
 mod proof;
+mod quiet;
 mod rehome;
 mod release;
 mod report;
@@ -42,6 +43,7 @@ use crate::system::root::{Lock, PathError, Root};
 use crate::transaction;
 
 pub use look::{Outlook, look};
+pub use quiet::{Quiet, early, quiet};
 pub use rehome::{Place, rehome};
 pub use release::{Release, release, release_all};
 pub use report::{Outcome, Probed, Report};
@@ -136,11 +138,8 @@ fn run(world: World<'_>, lock: &Lock, request: &Request) -> Result<Report, Resee
     let mut report = Report::new(&seen, &recovered);
     let mut ledger = seen.ledger.clone();
     make(world, lock, &seen, &recovered, &mut ledger, &mut report)?;
-    know_machine(&seen, request, &report, &mut ledger);
+    know_machine(&seen, request, report.has_failed(), &mut ledger);
     gating::gate_and_release(world, &seen, request, &mut ledger, &mut report);
-    if let Some(name) = &report.plan.name {
-        ledger.names.extend([name.as_str().to_owned(), name.label().to_owned()]);
-    }
     if ledger != recorded {
         store::save_ledger(world.root, lock, &ledger)?;
     }
@@ -172,10 +171,13 @@ fn retry_later(world: World<'_>, request: &Request, report: &mut Report) {
 
 /// Records who the machine is, for the next run to tell what happened in between. What this run has
 /// not seen to has still happened then: hooks that nobody asked for, that failed, or that wait.
-fn know_machine(seen: &Outlook, request: &Request, report: &Report, ledger: &mut Ledger) {
+fn know_machine(seen: &Outlook, request: &Request, has_failed: bool, ledger: &mut Ledger) {
     let now = &seen.facts.identity;
+    if let Some(name) = &seen.plan.name {
+        ledger.names.extend([name.as_str().to_owned(), name.label().to_owned()]);
+    }
     ledger.complete(now);
-    if request.only.is_empty() && !report.has_failed() {
+    if request.only.is_empty() && !has_failed {
         let waits = seen.plan.hooks.iter().any(|hook| hook.has(Action::Wait));
         ledger.know(now, waits || seen.plan.put_off.is_some());
     }
@@ -183,14 +185,14 @@ fn know_machine(seen: &Outlook, request: &Request, report: &Report, ledger: &mut
 
 /// What became of interrupted earlier runs.
 #[derive(Debug, Default)]
-struct Recovered {
+pub(crate) struct Recovered {
     /// Transactions that were put in order.
     count: usize,
     /// Hooks whose files must not be touched in this run, and why.
-    stuck: BTreeMap<HookName, String>,
+    pub(crate) stuck: BTreeMap<HookName, String>,
 }
 
-fn recover(root: &Root, lock: &Lock, ledger: &mut Ledger) -> Result<Recovered, ReseedError> {
+pub(crate) fn recover(root: &Root, lock: &Lock, ledger: &mut Ledger) -> Result<Recovered, ReseedError> {
     if !transaction::is_interrupted(root)? {
         return Ok(Recovered::default());
     }

@@ -69,6 +69,7 @@ fn who(world: World<'_>, settings: &Settings) -> Result<Identity, ReseedError> {
         ledger: &Ledger::default(),
         seed: &store::seed(world.root)?,
         now: seconds(clock::now()),
+        sealed: None,
         every_facet: true,
         // Not every second; what the resolver says counts in the run itself.
         asks_network: false,

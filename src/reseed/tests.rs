@@ -298,6 +298,18 @@ fn hold_leaves_a_mark_that_the_unit_waits_for() {
     assert!(root.names(Path::new("/run/reseed/hold")).unwrap().is_empty());
 }
 
+#[test]
+fn the_mark_tells_the_latest_reason() {
+    let (dir, root) = machine("localhost");
+    let root = root.pretend_live();
+    for name in ["localhost", "localhost.localdomain"] {
+        rename(&dir, name);
+        apply(world(&root, &Fake::default()), &Request::default()).unwrap();
+        let mark = root.text(Path::new("/run/reseed/hold/pair.service")).unwrap().unwrap();
+        assert!(mark.contains(&format!("still called {name};")), "{mark}");
+    }
+}
+
 /// Before any service: nobody is asked, and what is left there is what the later part of the boot finds.
 #[test]
 fn early_boot_marks_and_the_later_part_takes_over() {
@@ -317,11 +329,14 @@ fn early_boot_marks_and_the_later_part_takes_over() {
     // Now there is somebody to be asked, and the services are not started yet.
     let fake = Fake::default();
     apply(world(&root, &fake), &boot).unwrap();
-    assert_eq!(fake.asked(), ["hold combined.service"], "pair.service waits by the generator's condition");
+    assert_eq!(fake.asked(), ["hold combined.service", "hold pair.service"], "what each was is recorded");
+    apply(world(&root, &fake), &boot).unwrap();
+    assert!(fake.asked().is_empty(), "and once is enough");
     rename(&dir, "mail.example.com");
     apply(world(&root, &fake), &boot).unwrap();
     let told = ["restart combined.service", "reload pair.service"];
-    assert_eq!(fake.asked(), [&told[..], &["release combined.service", "release pair.service"]].concat());
+    let released = ["release combined.service", "release pair.service"];
+    assert_eq!(fake.asked(), [&told[..], &released].concat());
     assert!(root.names(Path::new("/run/reseed/hold")).unwrap().is_empty());
 }
 
@@ -412,6 +427,36 @@ fn who_goes_lets_everybody_go() {
     let after = store::ledger(&root).unwrap();
     assert!(after.gate.is_empty() && after.waiver.is_empty(), "and who comes back may hold them again");
     assert_eq!(release_all(world(&root, &fake)).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_boot_with_nothing_to_do_is_known_before_it_begins() {
+    let (dir, root) = machine("mail.example.com");
+    let root = root.pretend_live();
+    let told = |units: &[&str]| {
+        let seen = look(world(&root, &Offline), &early()).unwrap();
+        quiet(&root, &seen, &|unit| units.contains(&unit)).unwrap()
+    };
+    assert_eq!(told(&[]), Quiet::No, "nobody has looked yet");
+    let boot = Request { stage: Some(Stage::Boot), unattended: true, ..Request::default() };
+    apply(world(&root, &Fake::default()), &boot).unwrap();
+    assert_eq!(told(&["sshd.service"]), Quiet::Yes);
+    assert_eq!(told(&["cloud-init.service"]), Quiet::UntilRenamed);
+    std::fs::create_dir_all(dir.path().join("run/systemd")).unwrap();
+    std::fs::write(dir.path().join("run/systemd/first-boot"), "").unwrap();
+    assert_eq!(told(&[]), Quiet::No, "a first boot");
+    std::fs::remove_file(dir.path().join("run/systemd/first-boot")).unwrap();
+    rename(&dir, "new.example.com");
+    assert_eq!(told(&[]), Quiet::No, "another name");
+    rename(&dir, "localhost");
+    assert_eq!(told(&[]), Quiet::No, "no name");
+    rename(&dir, "mail.example.com");
+    assert_eq!(told(&[]), Quiet::Yes);
+    std::fs::write(dir.path().join("etc/reseed/hooks.d/bad.toml"), "version = ").unwrap();
+    assert_eq!(told(&[]), Quiet::No, "something to complain about");
+    std::fs::remove_file(dir.path().join("etc/reseed/hooks.d/bad.toml")).unwrap();
+    std::fs::remove_file(dir.path().join("etc/pair/x.crt")).unwrap();
+    assert_eq!(told(&[]), Quiet::No, "something to make");
 }
 
 #[test]

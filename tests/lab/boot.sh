@@ -29,6 +29,9 @@ supervise() {  # runs nspawn, again for as long as it says "reboot" (133, becaus
 }
 watch_owner() {  # a killed test runner cannot tidy up
     while pid_is "$(machine_dir "$1")/owner.pid" >/dev/null; do sleep 1; done
+    # A start that is under way comes to its end first.
+    exec 9>"$(machine_dir "$1")/lock"
+    flock 9
     rm -f "$(machine_dir "$1")/watch.pid"
     exec "$LAB_HERE/stop.sh" "$1" --cut --remove
 }
@@ -80,11 +83,7 @@ if [ ! -e "$dir/complete" ]; then
     if [ -n "$disk" ]; then disk_make "$dir"; fi
     touch "$dir/complete"
 fi
-if [ -n "$owner" ] && ! pid_is "$dir/watch.pid" >/dev/null; then
-    pid_write "$dir/owner.pid" "$owner"
-    setsid "$0" --watch-owner "$name" </dev/null >/dev/null 2>&1 9>&- &
-    pid_write "$dir/watch.pid" $!
-fi
+if [ -n "$owner" ]; then own "$name" "$owner"; fi
 if [ -e "$dir/disk.img" ]; then disk_mount "$dir"; fi
 [ -z "$fqdn" ] || set_identity "$dir/root" "$fqdn"
 [ -z "$id" ] || set_machine_id "$dir/root" "$id"

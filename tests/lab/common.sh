@@ -108,9 +108,9 @@ disk_umount() {
     done
     disk_is_free "$1" || die "\"$1/disk.img\" is still in use"
 }
-disk_is_free() {  # a name space that is going away can hold a mount a moment longer
+disk_is_free() {  # a name space that goes away, or another machine that starts, can hold a mount a moment longer
     local try
-    for try in 0 0.1 0.2 0.5 1 2 5; do
+    for try in 0 0.1 0.2 0.5 1 2 5 5 10; do
         sleep "$try"
         [ -n "$(losetup -n -O NAME -j "$1/disk.img")" ] || return 0
     done
@@ -135,6 +135,14 @@ pid_write() { echo "$2 $(pid_start "$2")" >"$1"; }
 pid_is() {  # pid_is FILE: prints the pid in it while that process lives
     local pid start
     [ -s "$1" ] && read -r pid start <"$1" && [ -n "$start" ] && [ "$(pid_start "$pid")" = "$start" ] && echo "$pid"
+}
+own() {  # own NAME PID: the machine goes, with its files, when that process is no more
+    local dir
+    dir=$(machine_dir "$1")
+    ! pid_is "$dir/watch.pid" >/dev/null || return 0
+    pid_write "$dir/owner.pid" "$2"
+    setsid "$LAB_HERE/boot.sh" --watch-owner "$1" </dev/null >/dev/null 2>&1 9>&- &
+    pid_write "$dir/watch.pid" $!
 }
 # leader NAME: the host's pid of the machine's init. Asked every time: a reboot changes it.
 leader() {

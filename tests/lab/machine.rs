@@ -5,10 +5,11 @@
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,18 +34,28 @@ pub fn run(groups: &[Group<'_>]) -> ExitCode {
         for &(name, case) in *cases {
             let missing = missing.clone();
             let ignored = missing.is_some() && !required;
+            let row = name.to_owned();
             let run = move || match missing {
                 Some(reason) => Err(reason.into()),
                 None => {
+                    let began = Instant::now();
                     case();
+                    TIMES.lock().unwrap().push((row, began.elapsed()));
                     Ok(())
                 }
             };
             trials.push(Trial::test(name, run).with_ignored_flag(ignored));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    for (name, took) in &*TIMES.lock().unwrap() {
+        println!("lab: {name:<70} {:>6.1} s", took.as_secs_f64());
+    }
+    conclusion.exit_code()
 }
+
+/// How long the cases took that have passed, in the order of their ends.
+static TIMES: Mutex<Vec<(String, Duration)>> = Mutex::new(Vec::new());
 
 /// A machine under test.
 pub struct Machine {
@@ -56,12 +67,19 @@ impl Machine {
     /// Makes a mail server, not yet booted, with the program under test and the hooks we ship in it.
     pub fn new(name: &'static str) -> Self {
         let machine = Self::of("mail", name, &[]);
-        fs::copy(env!("CARGO_BIN_EXE_reseed"), machine.path("/usr/bin/reseed")).unwrap();
+        fs::copy(program(), machine.path("/usr/bin/reseed")).unwrap();
         for hook in fs::read_dir(hooks_we_ship()).unwrap() {
             let hook = hook.unwrap();
             let copy = format!("/usr/lib/reseed/hooks.d/{}", hook.file_name().display());
             machine.write(&copy, &fs::read_to_string(hook.path()).unwrap());
         }
+        machine
+    }
+
+    /// Makes a machine of this variant, not yet booted, with all that a package of `reseed` brings.
+    pub fn installed(variant: &str, name: &'static str, options: &[&str]) -> Self {
+        let machine = Self::of(variant, name, options);
+        checked(script("install.sh").args([&machine.root, &program()]));
         machine
     }
 
@@ -115,10 +133,23 @@ impl Machine {
         self.stop(&["--cut"]);
     }
 
+    /// The same, so many milliseconds after this unit's program has been started in the boot under way.
+    pub fn cut_in(&self, unit: &str, milliseconds: u64) {
+        self.stop(&["--cut", "--when", unit, &milliseconds.to_string()]);
+    }
+
     fn stop(&self, options: &[&str]) {
         checked(script("stop.sh").arg(self.name).args(options));
         // So that the files on a disk can be looked at.
         self.boot_with(&["--no-start"]);
+    }
+
+    /// Enables a unit, powered off: this target pulls it in from now on.
+    pub fn enable(&self, unit: &str, target: &str) {
+        checked(
+            Command::new("systemctl").arg("--quiet").arg("--root").arg(&self.root).args(["enable", unit]),
+        );
+        assert!(self.path(&format!("/etc/systemd/system/{target}.wants/{unit}")).is_symlink(), "{unit}");
     }
 
     /// Has these generators timed from the next boot on.
@@ -144,6 +175,24 @@ impl Machine {
         let mut watch = script("watch.sh");
         watch.arg(self.name).args(ports).stdout(File::create(&seen).unwrap());
         Watch { child: watch.spawn().unwrap(), seen }
+    }
+
+    /// Has a name server answer at this address, from outside: it knows this machine by this name. The machine is
+    /// started.
+    pub fn resolver(&self, address: &str, fqdn: &str) -> Resolver {
+        let outside = |command: &[&str]| {
+            let mut exec = script("exec.sh");
+            exec.args([self.name, "--outside"]).args(command);
+            exec
+        };
+        checked(&mut outside(&["ip", "addr", "add", &format!("{address}/24"), "dev", "eth0"]));
+        let perl = scripts().join("resolver.pl");
+        let mut serve = outside(&[perl.to_str().unwrap(), address, fqdn, "198.51.100.10"]);
+        let mut child = serve.stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n", "no name server");
+        Resolver { child }
     }
 
     /// Gives it another name in `/etc/hostname` and `/etc/hosts`, and where it runs, in its kernel too.
@@ -193,6 +242,21 @@ impl Machine {
         let reloaded = "MESSAGE_ID=7b05ebc668384222baa8881179cfda54";
         self.ok(&["journalctl", "--sync"]);
         self.ok(&["journalctl", "-q", "-b", "-o", "cat", "_PID=1", &unit, started, reloaded]).lines().count()
+    }
+
+    /// What this unit has written into the journal in this boot.
+    pub fn journal(&self, unit: &str) -> String {
+        self.ok(&["journalctl", "--sync"]);
+        self.ok(&["journalctl", "-q", "-b", "-o", "cat", "-u", unit])
+    }
+
+    /// Waits until something holds.
+    pub fn wait_until(&self, what: &str, seconds: u64, holds: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        while !holds() {
+            assert!(Instant::now() < end, "{}: not after {seconds} s: {what}", self.name);
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Asks, from outside, for the certificate on a port. A service may need a moment after its start.
@@ -302,6 +366,18 @@ impl Drop for Watch {
     }
 }
 
+/// A name server; ends when it is dropped.
+pub struct Resolver {
+    child: Child,
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// One sight of a certificate.
 #[derive(Debug)]
 pub struct Shown {
@@ -356,6 +432,12 @@ pub fn missing() -> Option<String> {
     let reason = [output.stdout, output.stderr].concat();
     let reason = String::from_utf8_lossy(&reason).trim_end().to_owned();
     (!reason.is_empty()).then_some(reason)
+}
+
+/// The program under test: the one that this variable names, or the one that was built with the tests.
+pub fn program() -> PathBuf {
+    let built = || PathBuf::from(env!("CARGO_BIN_EXE_reseed"));
+    std::env::var_os("RESEED_LAB_BINARY").map_or_else(built, PathBuf::from)
 }
 
 /// Where the hooks that we ship are.

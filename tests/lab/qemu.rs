@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::machine::{checked, script};
+use crate::machine::{checked, program, script};
 
 /// A virtual machine; its files go when it is dropped.
 pub struct Qemu {
@@ -14,7 +14,9 @@ pub struct Qemu {
 impl Qemu {
     /// Makes one with the program under test.
     pub fn new(name: &'static str) -> Self {
-        checked(script("qemu.sh").args(["make", name, env!("CARGO_BIN_EXE_reseed")]));
+        let owner = std::process::id().to_string();
+        let program = program();
+        checked(script("qemu.sh").args(["make", name]).arg(program).arg(owner));
         Self { name }
     }
 

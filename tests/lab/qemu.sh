@@ -1,6 +1,7 @@
 #!/bin/bash
 # qemu.sh missing                 why no virtual machine can run on this host; nothing when one can
-# qemu.sh make NAME BINARY        makes machine NAME: a bare Debian on a disk, with reseed and qemu-init in it
+# qemu.sh make NAME BINARY [PID]  makes machine NAME: a bare Debian on a disk, with reseed and qemu-init in it;
+#                                 it goes, with its files, when process PID is no more
 # qemu.sh run NAME SECONDS WORD   boots it with qemu-init as its first process, which is told WORD; prints its
 #                                 console; fails unless it ends by itself in that time
 # qemu.sh run NAME SECONDS WORD --kill MARKER MS
@@ -32,11 +33,14 @@ fetch_kernel() (
 )
 
 make_machine() {
-    local dir=$1 binary=$2
+    local dir=$1 binary=$2 owner=${3:-}
     "$LAB_HERE/build-root.sh" base
     fetch_kernel
-    rm -rf --one-file-system "$dir"
+    "$LAB_HERE/stop.sh" "$name" --cut --remove
     mkdir -p "$dir/root"
+    exec 9>"$dir/lock"
+    flock 9
+    if [ -n "$owner" ]; then own "$name" "$owner"; fi
     # What no test reads stays out: the image is written as a whole.
     tar -C "$dir/root" --numeric-owner --exclude './usr/share/*/*' --exclude './var/lib/*/*' --exclude './var/cache/*' \
         -xf "$LAB_DIR/cache/base-$LAB_SUITE.tar"
@@ -80,8 +84,8 @@ command=${1:?usage: qemu.sh missing|make|run|remove} name=${2:-}
 dir=$(machine_dir "$name")
 case $command in
     missing) why_missing;;
-    make) make_machine "$dir" "$3";;
+    make) shift 2; make_machine "$dir" "$@";;
     run) shift 2; run_machine "$dir" "$@";;
-    remove) rm -rf --one-file-system "$dir";;
+    remove) "$LAB_HERE/stop.sh" "$name" --cut --remove;;
     *) die "unknown command $command";;
 esac

@@ -25,6 +25,8 @@ pub(super) fn gate(
     if held.units.is_empty() {
         return Ok(Vec::new());
     }
+    // By the condition that the boot has found; a reload of the manager forgets it.
+    let passed_over = held.passed_over(bus)?;
     let mut changes = Changes::default();
     let outcome = match policy {
         Policy::Hold => held.stop(bus, patience, policy),
@@ -32,7 +34,7 @@ pub(super) fn gate(
         Policy::Report => return Ok(Vec::new()),
     };
     let outcome = outcome.and_then(|()| held.stay_down(bus, patience, policy));
-    let former = held.former(policy, &changes);
+    let former = held.former(policy, &changes, &passed_over);
     let Err(error) = outcome else {
         return Ok(former);
     };
@@ -72,7 +74,7 @@ pub(super) fn release(
     // A socket comes before its service: it refuses to listen for one that runs.
     let mut wanted: Vec<String> =
         former.iter().filter(|former| former.active).map(|former| former.unit.clone()).collect();
-    wanted.extend(passed_over(bus, pattern)?);
+    wanted.extend(Held::find(bus, pattern)?.passed_over(bus)?);
     let mut seen = BTreeSet::new();
     for unit in wanted.into_iter().filter(|unit| seen.insert(unit.clone())) {
         match bus.start(&unit) {
@@ -91,18 +93,6 @@ pub(super) fn release(
 /// The units that start those that match a pattern.
 pub(super) fn triggers(bus: &mut Bus, pattern: &str) -> Result<Vec<String>, ServiceError> {
     Ok(Held::find(bus, pattern)?.triggers.into_iter().collect())
-}
-
-/// The units that would run, had not their condition failed on a mark of ours.
-fn passed_over(bus: &mut Bus, pattern: &str) -> Result<Vec<String>, ServiceError> {
-    let mut passed_over = Vec::new();
-    for unit in Held::find(bus, pattern)?.units.iter().filter(|unit| unit.is_down()) {
-        let conditions = bus.failed_conditions(unit).map_err(unreachable)?;
-        if conditions.iter().any(|path| path.starts_with(MARKS)) {
-            passed_over.push(unit.name.clone());
-        }
-    }
-    Ok(passed_over)
 }
 
 /// The units that are held back together, as they were found.
@@ -144,6 +134,18 @@ impl Held {
             self.units.iter().partition(|unit| self.triggers.contains(&unit.name));
         stop(bus, patience, policy, &triggers)?;
         stop(bus, patience, policy, &members)
+    }
+
+    /// The units that would run, had not their condition failed on a mark of ours.
+    fn passed_over(&self, bus: &mut Bus) -> Result<Vec<String>, ServiceError> {
+        let mut passed_over = Vec::new();
+        for unit in self.units.iter().filter(|unit| unit.is_down()) {
+            let conditions = bus.failed_conditions(unit).map_err(unreachable)?;
+            if conditions.iter().any(|path| path.starts_with(MARKS)) {
+                passed_over.push(unit.name.clone());
+            }
+        }
+        Ok(passed_over)
     }
 
     /// Disables, looks what that has brought about, and masks where it was not enough.
@@ -209,7 +211,7 @@ impl Held {
     ///
     /// A unit whose start was still queued counts as one that ran: its release in a later boot
     /// comes after systemd has decided what that boot starts.
-    fn former(&self, policy: Policy, changes: &Changes) -> Vec<Former> {
+    fn former(&self, policy: Policy, changes: &Changes, passed_over: &[String]) -> Vec<Former> {
         let mut former = Vec::new();
         for unit in &self.units {
             let mut done = Vec::new();
@@ -225,7 +227,7 @@ impl Held {
             if done.is_empty() && !unit.is_down() {
                 done.push(GateChange::Stopped);
             }
-            let active = unit.is_meant_to_run();
+            let active = unit.is_meant_to_run() || passed_over.contains(&unit.name);
             former.extend(done.into_iter().map(|change| Former { unit: unit.name.clone(), active, change }));
         }
         former

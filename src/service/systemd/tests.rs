@@ -245,6 +245,9 @@ fn a_queued_start_is_left_to_its_condition_and_made_up_for() {
         let (systemd, fake) = manager_of(vec![passed_over(mark)], "running");
         systemd.release("a.service", &[]).unwrap();
         assert_eq!(calls(&fake), expected, "{mark}");
+        // Asked while it is held, that is recorded: a reload of the manager forgets it.
+        let held = systemd.gate("a.service", Policy::Hold).unwrap();
+        assert_eq!(held, [former("a.service", !expected.is_empty(), Held)], "{mark}");
     }
 }
 

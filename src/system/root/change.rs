@@ -38,6 +38,26 @@ impl Root {
         file.write_all(content).and_then(|()| file.sync_all()).map_err(|error| PathError::new(path, error))
     }
 
+    /// Takes a file's content away, durably; its name, owner, mode and attributes stay.
+    ///
+    /// # Errors
+    /// [`PathError`]; a link is not followed, and only a regular file has a content to lose.
+    pub fn empty(&self, path: &Path) -> Result<(), PathError> {
+        let failed = |error: io::Error| PathError::new(path, error);
+        let (parent, name) = split(path)?;
+        let parent = self.open_directory(parent, OFlag::O_PATH)?;
+        let how = OpenHow::new()
+            .flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK)
+            .resolve(ResolveFlag::RESOLVE_BENEATH);
+        let handle = open_at(&parent, name, how).map_err(|error| PathError::new(path, error))?;
+        let file = File::from(handle);
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(PathError::refused(path, "not a regular file"));
+        }
+        self.change(path)?;
+        file.set_len(0).and_then(|()| file.sync_all()).map_err(failed)
+    }
+
     /// Gives a file a second name in the same directory.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! `openat2(2)` with `RESOLVE_IN_ROOT`; changing works on a path whose links have been resolved
 //! here, opened again with `RESOLVE_NO_SYMLINKS`, so that nobody can slip a link in between.
 //!
-//! Reading is here, changing in `change`.
+//! Reading is here, changing in `change`, everything below a directory in `walk`.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the door to files")]
 
 mod change;
@@ -12,6 +12,7 @@ mod change;
 pub mod power;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
