@@ -341,6 +341,28 @@ mod tests {
     const HOOK: &str = "version = 1\ndescription = \"DESCRIPTION\"\n[applies]\nfiles = [\"/x\"]\n[[certificate]]\n\
         [[certificate.file]]\npath = \"/x.pem\"\nholds = [\"key\", \"certificate\"]\n";
 
+    #[test]
+    fn settings_of_packages_are_weaker_than_the_administrators() {
+        let days = |number| format!("[certificates]\ndays = {number}\n");
+        let vendor = ("usr/lib/reseed/reseed.toml.d/90-vendor.toml", days(1));
+        let own = ("etc/reseed/reseed.toml", days(2));
+        let fragment = ("etc/reseed/reseed.toml.d/10-own.toml", days(3));
+        for (case, files, expected) in [
+            ("a package's", vec![&vendor], 1),
+            ("the administrator's file", vec![&vendor, &own], 2),
+            ("the administrator's fragment", vec![&vendor, &own, &fragment], 3),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            for (path, text) in files {
+                let path = dir.path().join(path);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+            let settings = settings(&Root::open(dir.path()).unwrap()).unwrap();
+            assert_eq!(settings.certificates.days.count(), expected, "{case}");
+        }
+    }
+
     fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().unwrap();
         for (path, description) in files {

@@ -34,7 +34,10 @@ fn main() -> ExitCode {
         ("upgrade_and_erase_keep_what_was_made", upgrade_and_erase_keep_what_was_made),
         ("consumer_without_a_provider_is_refused", consumer_without_a_provider_is_refused),
         ("who_waits_for_the_name_is_let_in_by_attest", who_waits_for_the_name_is_let_in_by_attest),
-        ("without_triggers_the_boot_does_it", without_triggers_the_boot_does_it),
+        (
+            "the_boot_does_it_without_triggers_and_the_running_machine_with_them",
+            the_boot_does_it_without_triggers_and_the_running_machine_with_them,
+        ),
         (
             "installed_under_one_name_and_booted_under_another",
             installed_under_one_name_and_booted_under_another,
@@ -170,7 +173,7 @@ fn who_waits_for_the_name_is_let_in_by_attest() {
     assert!(provides.contains("(fqdn:mail-2.example.com)") && !provides.contains("mail-1"), "{provides}");
 }
 
-fn without_triggers_the_boot_does_it() {
+fn the_boot_does_it_without_triggers_and_the_running_machine_with_them() {
     let machine = bare("rpm-boot", NAME);
     rpm(&machine, &["-U", "--notriggers"], &[&["test-base", "reseed"], &consumers(1..=5)[..]]);
     assert!(!machine.path("/etc/pki/consumer-1.pem").exists());
@@ -204,7 +207,24 @@ fn without_triggers_the_boot_does_it() {
     machine.ok(&["sh", "-c", "for package in /root/one/*; do rpm --force-debian -U $package; done"]);
     come_to_rest(&machine, 2);
     made_for(&machine, NAME, 11..=20);
+
+    // Who goes holds nothing back any longer.
+    machine.write("/usr/lib/reseed/hooks.d/echo-tls.toml", ECHO_WITHOUT_ITS_DIRECTORY);
+    assert!(!machine.run(&["systemctl", "start", "reseed-apply.service"]).status.success());
+    assert!(machine.run(&["test", "-e", "/run/reseed/hold/echo-tls.service"]).status.success());
+    machine.ok(&["rpm", "-e", "--nodeps", "reseed"]);
+    machine.ok(&["systemctl", "start", "echo-tls.service"]);
+    assert_eq!(machine.systemctl("is-active", "echo-tls.service"), "active");
+    for unit in ["reseed-check.timer", "reseed-retry.timer", "reseed-apply.path"] {
+        assert_eq!(machine.systemctl("is-active", unit), "inactive", "{unit}");
+    }
 }
+
+/// It asks for more than there is, so the service is stale.
+const ECHO_WITHOUT_ITS_DIRECTORY: &str = "version = 1\ndescription = \"An echo service that cannot be served\"\n\
+    [applies]\nfiles = [\"/usr/lib/systemd/system/echo-tls.service\"]\n[[certificate]]\n[[certificate.file]]\n\
+    path = \"/etc/pki/nowhere/echo-tls.pem\"\nholds = [\"key\", \"certificate\"]\n[[unit]]\n\
+    name = \"echo-tls.service\"\nchange = \"restart\"\n";
 
 /// Waits until so many runs have begun that packages asked for, and none is under way or asked for.
 fn come_to_rest(machine: &Machine, runs: usize) {

@@ -416,6 +416,20 @@ fn who_is_let_go_anyway_is_not_held_again_until_it_was_fresh() {
 }
 
 #[test]
+fn who_goes_lets_everybody_go() {
+    let (_dir, root) = machine("localhost");
+    let root = root.pretend_live();
+    let fake = Fake::default();
+    apply(world(&root, &fake), &Request::default()).unwrap();
+    let held: Vec<String> = store::ledger(&root).unwrap().gate.into_keys().collect();
+    assert_eq!(held, ["combined.service", "pair.service"]);
+    assert_eq!(release_all(world(&root, &fake)).unwrap(), held);
+    let after = store::ledger(&root).unwrap();
+    assert!(after.gate.is_empty() && after.waiver.is_empty(), "and who comes back may hold them again");
+    assert_eq!(release_all(world(&root, &fake)).unwrap(), Vec::<String>::new());
+}
+
+#[test]
 fn a_boot_with_nothing_to_do_is_known_before_it_begins() {
     let (dir, root) = machine("mail.example.com");
     let root = root.pretend_live();
