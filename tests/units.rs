@@ -481,7 +481,10 @@ fn changes_come_to_rest() {
 fn what_the_dispatcher_starts() {
     let script = repository().join("systemd/90-reseed");
     if has("shellcheck") {
-        checked(Command::new("shellcheck").arg(&script).arg(repository().join("tests/lab/install.sh")));
+        let scripts = ["tests/lab/install.sh", "rpm/install", "rpm/package-trigger", "rpm/ci/build"];
+        checked(
+            Command::new("shellcheck").arg(&script).args(scripts.map(|script| repository().join(script))),
+        );
     }
     const START: &str = "--no-block start reseed-watch.service\n";
     let cases: [(&str, &[&str], &str, &str); 8] = [
