@@ -260,7 +260,7 @@ fn bootc_containerfile() {
     is_a_seed("Containerfile", &text(&mounted.join("usr/share/reseed/seed.toml")));
     let calls = text(&mounted.join("calls"));
     let last: Vec<&str> = calls.lines().rev().take(3).collect();
-    assert_eq!(last, ["bootc container lint", "reseed audit /", "reseed seal"], "{calls}");
+    assert_eq!(last, ["bootc container lint", "reseed audit /", "reseed seal --running"], "{calls}");
     checked(&mut buildah(&["umount", "--all"]));
 }
 

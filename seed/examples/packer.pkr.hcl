@@ -44,6 +44,6 @@ build {
   }
 
   provisioner "shell" {
-    inline = ["sudo reseed seal"]
+    inline = ["sudo reseed seal --running"]
   }
 }

@@ -46,6 +46,8 @@ pub struct Sources<'a> {
     pub every_facet: bool,
     /// Ask also what needs the network.
     pub asks_network: bool,
+    /// Ask also the hooks that are programs.
+    pub asks_programs: bool,
     /// Who runs the programs that ask.
     pub services: &'a dyn Services,
 }

@@ -10,7 +10,7 @@ use crate::artifact::{Artifact, Bundle, Programmed, What};
 use crate::hook::program::{self, Answer, Program};
 use crate::hook::{Families, Hook, HookName};
 use crate::identity::Identity;
-use crate::service::{self, Errand};
+use crate::service::Errand;
 
 /// The files that it makes.
 pub fn paths(hook: &Hook) -> impl Iterator<Item = &Path> {
@@ -49,11 +49,10 @@ pub fn build(
     built.bundles.push(Bundle { what, artifacts, tracked: None });
 }
 
-/// Before there is a service manager, no program of somebody else's is run: the next stage asks.
+/// Before the boot's main stage, and of a root that does not run, no program of somebody else's is run.
 fn ask(sources: &Sources<'_>, program: &Program, facts: &str) -> Answer {
-    let early = !sources.services.answers() && service::is_booted(sources.root).unwrap_or(true);
-    if early || !sources.root.is_live() {
-        return Answer::Unknown("it is asked when the machine runs".into());
+    if !sources.asks_programs || !sources.root.is_live() {
+        return Answer::Unknown("it is not asked before the machine runs".into());
     }
     let command = program.call(sources.root.directory(), &["check", facts]);
     let limit = Duration::from_secs(program.limit_seconds.into());

@@ -81,6 +81,7 @@ pub(super) fn outlook(
         now: seconds(world.now),
         every_facet,
         asks_network: Stage::asks_network(request.stage),
+        asks_programs: request.stage != Some(Stage::Early),
         services: world.services,
     };
     let facts = facts::gather(&sources)?;

@@ -148,13 +148,21 @@ fn where_nothing_runs_it_is_not_run() {
     let offline = Root::open(dir.path()).unwrap();
     apply(world(&offline, &Offline), &Request::default()).unwrap();
     assert_eq!(calls(), "", "of another root, nothing is run");
-    std::fs::create_dir_all(dir.path().join("run/systemd/system")).unwrap();
-    apply(world(&root, &Offline), &Request::default()).unwrap();
+    apply(world(&root, &Offline), &early()).unwrap();
     assert_eq!((calls().as_str(), says(&root)), ("describe\n", None), "early in the boot it only describes");
     let hook = dir.path().join("etc/reseed/hooks.d/demo");
     std::fs::remove_file(&hook).unwrap();
     std::os::unix::fs::symlink("/dev/null", &hook).unwrap();
     assert!(run(&root).0.faults.is_empty() && calls() == "describe\n", "it is switched off");
+}
+
+#[test]
+fn a_boot_with_a_program_is_never_known_to_have_nothing_to_do() {
+    let (_dir, root) = with(DESCRIBE, CHECK, MAKE);
+    run(&root);
+    let seen = look(world(&root, &Offline), &early()).unwrap();
+    assert!(!seen.plan.is_stale());
+    assert_eq!(quiet(&root, &seen, &|_| false).unwrap(), Quiet::No);
 }
 
 #[test]

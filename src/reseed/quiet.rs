@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::artifact::What;
 use crate::identity::Kind;
 use crate::plan::{Request, Stage};
 use crate::store;
@@ -65,8 +66,12 @@ fn is_settled(seen: &Outlook) -> bool {
     let nothing_new = seen.plan.kinds.iter().all(|kind| *kind == Kind::Unknown);
     let nothing_open = ledger.failure.is_empty() && ledger.gate.is_empty() && ledger.waiver.is_empty();
     let nothing_wrong = seen.faults.is_empty() && seen.notes.is_empty() && seen.plan.put_off.is_none();
+    // What a program says of its files, only a stage can ask.
+    let bundles = seen.facts.hooks.values().flat_map(|hook| &hook.bundles);
+    let nothing_to_ask = bundles.into_iter().all(|bundle| !matches!(bundle.what, What::Program(_)));
     nothing_new
         && nothing_open
+        && nothing_to_ask
         && nothing_wrong
         && !seen.plan.is_stale()
         && seen.plan.notes().is_empty()

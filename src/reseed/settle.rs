@@ -73,6 +73,7 @@ fn who(world: World<'_>, settings: &Settings) -> Result<Identity, ReseedError> {
         every_facet: true,
         // Not every second; what the resolver says counts in the run itself.
         asks_network: false,
+        asks_programs: false,
         services: world.services,
     };
     Ok(facts::who(&sources)?)
