@@ -21,7 +21,7 @@ use machine::{Machine, checked};
 fn main() -> ExitCode {
     let checkers: [(&str, fn()); 2] =
         [("rpmlint_finds_nothing", rpmlint_finds_nothing), ("lintian_finds_nothing", lintian_finds_nothing)];
-    let installed: [(&str, fn()); 10] = [
+    let installed: [(&str, fn()); 11] = [
         (
             "rpm_runs_once_for_a_provider_and_twenty_consumers",
             rpm_runs_once_for_a_provider_and_twenty_consumers,
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             dnf_runs_once_for_a_provider_and_twenty_consumers,
         ),
         ("provider_may_come_later", provider_may_come_later),
+        ("scriptlet_that_cannot_wait_is_served_at_once", scriptlet_that_cannot_wait_is_served_at_once),
         ("upgrade_and_erase_keep_what_was_made", upgrade_and_erase_keep_what_was_made),
         ("consumer_without_a_provider_is_refused", consumer_without_a_provider_is_refused),
         ("who_waits_for_the_name_is_let_in_by_attest", who_waits_for_the_name_is_let_in_by_attest),
@@ -98,6 +99,13 @@ fn provider_may_come_later() {
     let said = rpm(&machine, &["-U"], &[&["test-base", "reseed"]]);
     assert_eq!(runs(&said), 1, "{said}");
     assert_eq!(made_for(&machine, NAME, 1..=3), 1);
+}
+
+fn scriptlet_that_cannot_wait_is_served_at_once() {
+    let machine = bare("rpm-eager", NAME);
+    let said = rpm(&machine, &["-U"], &[&["eager", "test-base", "reseed"]]);
+    assert!(said.contains("eager: found"), "{said}");
+    verified(&machine);
 }
 
 fn upgrade_and_erase_keep_what_was_made() {
