@@ -113,8 +113,10 @@ pub fn hold_back(
         ledger.gate.remove(wish.unit);
         return Ok(false);
     }
+    // Only now is it known which units a pattern stands for.
+    let found = services.answers() && known.is_some() && is_unasked(ledger, wish.unit);
     record(ledger, wish, former);
-    Ok(known != Some(wish.policy))
+    Ok(found || known != Some(wish.policy))
 }
 
 /// Lets go every unit that no stale hook holds any more; returns their names.

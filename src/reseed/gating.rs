@@ -70,14 +70,19 @@ fn hold_back(
             }
             Ok(true) => {
                 // Whoever asks `systemctl status` for the unit is told too (systemd.journal-fields(7)).
-                warn!(
-                    object_systemd_unit = unit,
-                    hook = %hook.hook,
-                    policy = %policy,
-                    "reseed: {unit} is held back, because what it would serve is stale: {reason}; \
-                     see `reseed status`, let it go with `reseed apply` once that is mended, \
-                     or with `reseed release {unit} --anyway`"
-                );
+                let former = ledger.gate.get(unit).into_iter().flat_map(|gate| &gate.former);
+                let held: BTreeSet<&str> =
+                    former.map(|former| former.unit.as_str()).chain([&**unit]).collect();
+                for name in held {
+                    warn!(
+                        object_systemd_unit = name,
+                        hook = %hook.hook,
+                        policy = %policy,
+                        "reseed: {name} is held back, because what it would serve is stale: {reason}; \
+                         see `reseed status`, let it go with `reseed apply` once that is mended, \
+                         or with `reseed release {unit} --anyway`"
+                    );
+                }
                 report.gated.insert(unit.clone(), reason.to_owned());
             }
             Ok(false) => {}
