@@ -8,6 +8,8 @@
 mod cost;
 #[path = "boot/gates.rs"]
 mod gates;
+#[path = "boot/image.rs"]
+mod image;
 #[path = "lab/machine.rs"]
 mod machine;
 #[path = "boot/names.rs"]
@@ -31,7 +33,7 @@ use machine::{Machine, missing};
 use qemu::Qemu;
 
 fn main() -> ExitCode {
-    let booted: [(&str, fn()); 12] = [
+    let booted: [(&str, fn()); 14] = [
         // The longest first.
         ("power_cut_in_the_run_leaves_it_whole", power::power_cut_in_the_run_leaves_it_whole),
         ("mail_server_boots_as_who_it_is", names::mail_server_boots_as_who_it_is),
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         ("dns_that_does_not_answer_rotates_nothing", sources::dns_that_does_not_answer_rotates_nothing),
         ("machine_id_of_an_image_is_all_one", sources::machine_id_of_an_image_is_all_one),
         ("clone_gets_host_keys_of_its_own", sources::clone_gets_host_keys_of_its_own),
+        ("sealed_root_boots_twice_with_nothing_shared", image::sealed_root_boots_twice_with_nothing_shared),
+        ("audit_of_a_bare_system_finds_what_is_there", image::audit_of_a_bare_system_finds_what_is_there),
         ("probe_of_the_mail_server", served::probe_of_the_mail_server),
         ("probe_of_the_directory_server", served::probe_of_the_directory_server),
         ("cut_loses_what_was_not_synced", cut_loses_what_was_not_synced),
