@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use time::Duration;
+
 use super::*;
-use crate::artifact::{Artifact, Content, Model};
+use crate::artifact::{Artifact, Certificates, Content, Model};
 use crate::identity::{Finding, Fingerprint, Record};
 use crate::ledger::{Digest, Made, RunId};
 use crate::pki::inspect::Certificate;
