@@ -269,6 +269,39 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
+#[test]
+fn a_boot_with_nothing_to_do_passes_the_stages_over() {
+    let machine = support::Machine::bare("mail.example.com");
+    machine.accounts(&["root"]);
+    machine.write("/etc/machine-id", "00000000000000000000000000000001\n");
+    machine.directory("/srv");
+    machine.directory("/out");
+    let hook = |applies: &str, file: &str| {
+        format!(
+            "version = 1\ndescription = \"a site\"\n[applies]\n{applies}\n[[certificate]]\n\
+             [[certificate.file]]\npath = \"{file}\"\nholds = [\"key\", \"certificate\"]\n"
+        )
+    };
+    machine.write("/etc/reseed/hooks.d/site.toml", &hook("files = [\"/srv\"]", "/srv/site.pem"));
+    let skipped = || {
+        let to = machine.path("/out");
+        machine.reseed(&["generator", to.to_str().unwrap()]).exits(0);
+        let written = listing(&to);
+        fs::remove_dir_all(&to).unwrap();
+        fs::create_dir(&to).unwrap();
+        ["reseed-early", "reseed"]
+            .map(|stage| written.contains_key(&format!("{stage}.service.d/60-reseed-quiet.conf")))
+    };
+    assert_eq!(skipped(), [false, false], "nothing is made yet");
+    machine.reseed(&["apply"]).exits(0);
+    assert_eq!(skipped(), [true, true]);
+    machine.write("/usr/lib/systemd/system/cloud-init.service", "[Unit]\n");
+    assert_eq!(skipped(), [true, false], "cloud-init may give it another name");
+    // Whether that applies only a package database knows, and that is not asked while PID 1 waits.
+    machine.write("/etc/reseed/hooks.d/other.toml", &hook("packages = [\"other\"]", "/srv/other.pem"));
+    assert_eq!(skipped(), [false, false]);
+}
+
 /// Files and links below a directory, with what is in them.
 fn listing(directory: &Path) -> BTreeMap<String, String> {
     let entries = walkdir::WalkDir::new(directory).into_iter().map(Result::unwrap);

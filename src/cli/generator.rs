@@ -90,8 +90,10 @@ fn write(world: World<'_>, to: &Root) -> Result<Vec<String>, PathError> {
     };
     let families = facts::families(root).unwrap_or_default();
     let files = Units::find(root);
-    // What a stage would see; where it cannot be seen, the stages say so where that is read.
-    let seen = reseed::look(world, &reseed::early()).ok();
+    // What a stage would see; where it cannot be seen, the stages say so where that is read. A package
+    // database is not asked while PID 1 waits, and perhaps a transaction holds its lock.
+    let by_package = |hook: &Hook| !hook.applies.packages.is_empty() && !has_file(root, hook);
+    let seen = if hooks.iter().any(by_package) { None } else { reseed::look(world, &reseed::early()).ok() };
     let artifacts = seen.iter().flat_map(|seen| seen.facts.hooks.values()).flat_map(|hook| &hook.bundles);
     let machine = Machine {
         directories: artifacts
@@ -122,10 +124,14 @@ fn write(world: World<'_>, to: &Root) -> Result<Vec<String>, PathError> {
 
 /// As a run decides it, but without asking the package database: a drop-in too many does no harm.
 fn may_apply(root: &Root, hook: &Hook) -> bool {
+    !hook.applies.packages.is_empty() || has_file(root, hook)
+}
+
+fn has_file(root: &Root, hook: &Hook) -> bool {
     let exists = |path: &PathBuf| {
         root.resolve(path).and_then(|real| root.status(&real)).is_ok_and(|found| found.is_some())
     };
-    !hook.applies.packages.is_empty() || hook.applies.files.iter().any(exists)
+    hook.applies.files.iter().any(exists)
 }
 
 fn has_domain(root: &Root) -> bool {
