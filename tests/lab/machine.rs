@@ -460,7 +460,7 @@ pub fn checked(command: &mut Command) -> String {
 
 /// Builds the root that machines of this variant are copied from, where it is not built yet, and keeps other
 /// runs from this checkout waiting.
-fn built_root(variant: &str) {
+pub fn built_root(variant: &str) {
     static LOCK: OnceLock<File> = OnceLock::new();
     LOCK.get_or_init(|| {
         fs::create_dir_all(lab_directory()).unwrap();
