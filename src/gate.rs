@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
+use crate::generator::{self, MARKS};
 use crate::hook::{HookName, Policy};
 use crate::ledger::{Former, Gate, GateChange, Ledger, Waiver};
-use crate::service::{MARKS, ServiceError, Services};
+use crate::service::{ServiceError, Services};
 use crate::system::root::{PathError, Root};
 use crate::transaction;
 
 const UNITS: &str = "/run/systemd/system";
 const DROP_IN: &str = "50-reseed-hold.conf";
-/// Where the generator leaves its drop-ins, and how it calls them.
+/// Where the generator leaves its drop-ins.
 const GENERATED: &str = "/run/systemd/generator";
-const GENERATED_DROP_IN: &str = "50-reseed.conf";
 
 /// Why a unit could not be held back or let go.
 #[derive(Debug, thiserror::Error)]
@@ -236,17 +236,9 @@ fn joined(before: Vec<Former>, found: Vec<Former>) -> Vec<Former> {
 
 // ---- marks and conditions ------------------------------------------------------------------------
 
-/// Instances share the drop-in and the mark of their template.
-pub fn template(unit: &str) -> String {
-    match unit.split_once('@') {
-        Some((name, rest)) => format!("{name}@.{}", rest.rsplit('.').next().unwrap_or("service")),
-        None => unit.to_owned(),
-    }
-}
-
 /// The file that makes a unit's condition fail while it is there.
 pub fn mark_path(unit: &str) -> PathBuf {
-    Path::new(MARKS).join(template(unit))
+    Path::new(MARKS).join(generator::mark(unit))
 }
 
 fn mark(root: &Root, wish: Wish<'_>) -> Result<(), PathError> {
@@ -254,7 +246,7 @@ fn mark(root: &Root, wish: Wish<'_>) -> Result<(), PathError> {
 }
 
 fn drop_in(unit: &str) -> PathBuf {
-    Path::new(UNITS).join(format!("{}.d", template(unit))).join(DROP_IN)
+    Path::new(UNITS).join(format!("{}.d", generator::mark(unit))).join(DROP_IN)
 }
 
 fn is_unasked(ledger: &Ledger, unit: &str) -> bool {
@@ -268,7 +260,8 @@ fn is_held(root: &Root, services: &dyn Services, unit: &str) -> Result<bool, Pat
 }
 
 fn has_condition(root: &Root, unit: &str) -> Result<bool, PathError> {
-    let generated = Path::new(GENERATED).join(format!("{}.d", template(unit))).join(GENERATED_DROP_IN);
+    let generated =
+        Path::new(GENERATED).join(format!("{}.d", generator::mark(unit))).join(generator::DROP_IN);
     Ok(root.status(&generated)?.is_some() || root.status(&drop_in(unit))?.is_some())
 }
 
@@ -346,17 +339,5 @@ mod tests {
                 former("a.service", true, Disabled)
             ]
         );
-    }
-
-    #[test]
-    fn instances_share_their_template() {
-        for (unit, expected) in [
-            ("httpd.service", "httpd.service"),
-            ("httpd@*.service", "httpd@.service"),
-            ("postfix@-.service", "postfix@.service"),
-            ("cockpit.socket", "cockpit.socket"),
-        ] {
-            assert_eq!(template(unit), expected);
-        }
     }
 }

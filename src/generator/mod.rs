@@ -19,6 +19,8 @@ pub use unit_file::UnitFile;
 
 /// The name of every drop-in that is written here.
 pub const DROP_IN: &str = "50-reseed.conf";
+/// Where a file by the name of a unit makes that unit's condition fail.
+pub const MARKS: &str = "/run/reseed/hold";
 /// The unit of the network stage, which is pulled in only where something needs it.
 pub const NETWORK_STAGE: &str = "reseed-network.service";
 
@@ -259,7 +261,7 @@ impl DropIn {
         let _ =
             writeln!(text, "# Held back while that file is there, which says why; see also `reseed status`.");
         for mark in &self.marks {
-            let _ = writeln!(text, "ConditionPathExists=!/run/reseed/hold/{mark}");
+            let _ = writeln!(text, "ConditionPathExists=!{MARKS}/{mark}");
         }
         text
     }

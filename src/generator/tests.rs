@@ -190,3 +190,15 @@ fn our_own_services_may_write_where_hooks_have_their_files() {
         assert!(text.ends_with("[Service]\nReadWritePaths=\"-/var/lib/some thing\"\n"), "{text}");
     }
 }
+
+#[test]
+fn instances_share_their_template() {
+    for (unit, expected) in [
+        ("httpd.service", "httpd.service"),
+        ("httpd@*.service", "httpd@.service"),
+        ("postfix@-.service", "postfix@.service"),
+        ("cockpit.socket", "cockpit.socket"),
+    ] {
+        assert_eq!(mark(unit), expected);
+    }
+}

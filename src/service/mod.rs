@@ -16,9 +16,6 @@ use crate::ledger::Former;
 use crate::system::process;
 use crate::system::root::{PathError, Root};
 
-/// Where a file by the name of a unit makes that unit's condition fail.
-pub const MARKS: &str = "/run/reseed/hold";
-
 /// Says whether a service manager runs on this root: sd_booted(3) tells by the same directory.
 ///
 /// # Errors

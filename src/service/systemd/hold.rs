@@ -5,10 +5,11 @@ use std::path::Path;
 
 use super::bus::{Bus, Unit, is_missing, is_pattern};
 use super::{Patience, blame, refusal, unreachable, wait};
+use crate::generator::MARKS;
 use crate::hook::Policy;
 use crate::ledger::{Former, GateChange};
+use crate::service::ServiceError;
 use crate::service::gate::Bar;
-use crate::service::{MARKS, ServiceError};
 use crate::system::root::Root;
 
 /// Stops units and what triggers them, and keeps them from starting.
