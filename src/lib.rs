@@ -40,6 +40,7 @@ pub mod hook;
 pub mod identity;
 pub mod image;
 pub mod ledger;
+pub mod manager;
 pub mod pki;
 pub mod plan;
 pub mod probe;

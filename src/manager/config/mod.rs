@@ -1,0 +1,309 @@
+//! What the site has written down: `ssl-mgr.conf`, `ca-info.conf` and a file for each service, in the
+//! format of ssl-mgr (`reference: ssl-mgr 7.8`), old spellings included.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::name::ServiceName;
+use crate::fault::Fault;
+use crate::pki::Algorithm;
+
+/// Everything that is configured, and what is odd about it.
+#[derive(Debug, Clone, Default)]
+pub struct Configuration {
+    /// `ssl-mgr.conf`.
+    pub site: Site,
+    /// `ca-info.conf`: who signs, by the name that services use.
+    pub authorities: BTreeMap<String, Authority>,
+    /// Every service file that can be understood, active or not.
+    pub services: BTreeMap<ServiceName, Service>,
+    /// What is wrong with single services or tables; the others go on.
+    pub faults: Vec<Fault>,
+    /// What was understood, but hardly meant: a misspelt key, an old spelling.
+    pub warnings: Vec<Fault>,
+}
+
+/// `ssl-mgr.conf`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Site {
+    /// `prod_cert_dir`: the live copy that servers read.
+    pub production: PathBuf,
+    /// `logdir`.
+    pub log_directory: PathBuf,
+    /// `clean_keep`: how many old versions of a service are kept; at least 1.
+    pub keep: usize,
+    /// `min_roll_mins`: how old in minutes a `next` must be before it is rolled.
+    pub roll_after_minutes: u64,
+    /// `dns_check_delay`: seconds to wait before name servers are asked.
+    pub dns_check_delay: u64,
+    /// `dns_xtra_ns`: further resolvers that must see a change.
+    pub extra_resolvers: Vec<String>,
+    /// `post_copy_cmd`: after the copy to production, each program is run here with the host as its argument.
+    pub after_copy: Vec<AfterCopy>,
+    /// `[renew_info]` and its older spellings, in the file's order: lifetime in days, target in days left.
+    pub renew_targets: Vec<(f64, f64)>,
+    /// Likewise the largest shift in days to either side.
+    pub renew_spreads: Vec<(f64, f64)>,
+    /// `[[groups]]`, in their order.
+    pub groups: Vec<Group>,
+    /// `[[dns_primary]]`, by apex domain; `default` for the others.
+    pub primaries: BTreeMap<String, Primary>,
+    /// `[dns]`.
+    pub dns: Dns,
+    /// `[smtp]`, `[imap]`, `[web]`, `[other]`, in that order where present.
+    pub servers: Vec<Servers>,
+    /// `verb`: say more.
+    pub verbose: bool,
+}
+
+/// One of `post_copy_cmd`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AfterCopy {
+    /// The host that it is about: its only argument.
+    pub host: String,
+    /// The program; never split, no shell.
+    pub program: String,
+}
+
+/// One of `[[groups]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Group {
+    /// `domain`.
+    pub name: String,
+    /// `active`: taken when nothing is named on the command line.
+    pub active: bool,
+    /// `services`, in their order; for `*` all that there are, sorted.
+    pub services: Vec<ServiceName>,
+}
+
+/// The server from which a zone is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Primary {
+    /// Host name or address.
+    pub server: String,
+    /// UDP and TCP port.
+    pub port: u16,
+}
+
+/// `[dns]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Dns {
+    /// `restart_cmd`: programs, each run as `PROGRAM --serial_bump APEX…`.
+    pub restart: Vec<String>,
+    /// `acme_dir`: where `acme-challenge.APEX` goes.
+    pub challenge_directories: Vec<PathBuf>,
+    /// `tlsa_dirs`: where `tlsa.APEX` goes.
+    pub tlsa_directories: Vec<PathBuf>,
+    /// `depends`.
+    pub depends: BTreeSet<Change>,
+}
+
+/// Which sort of servers; the order is that in which they are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sort {
+    /// Mail transport.
+    Smtp,
+    /// Mailboxes.
+    Imap,
+    /// Web.
+    Web,
+    /// Anything else.
+    Other,
+}
+
+/// What can have changed for all (`depends`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// Any certificate.
+    Cert,
+    /// A TLSA file.
+    Tlsa,
+    /// A zone.
+    Dns,
+}
+
+/// One of `[smtp]`, `[imap]`, `[web]`, `[other]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Servers {
+    /// Which table.
+    pub sort: Sort,
+    /// `servers`: hosts that get the production copy and run `restart`.
+    pub hosts: Vec<String>,
+    /// `restart_cmd`: each split at white space into program and arguments.
+    pub restart: Vec<Vec<String>>,
+    /// `depends`.
+    pub depends: BTreeSet<Change>,
+    /// `svc_depends`: every pair; no group means any.
+    pub services: Vec<(Option<String>, Vec<String>)>,
+    /// `server_dir`: root of the tokens of http-01; `[web]` only.
+    pub web_root: Option<PathBuf>,
+    /// `skip_prod_copy`: the hosts share a file system with this one.
+    pub skip_copy: bool,
+}
+
+/// A table of `ca-info.conf`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Authority {
+    /// `ca_desc`.
+    pub description: String,
+    /// `ca_type`.
+    pub kind: AuthorityKind,
+}
+
+/// Who an authority is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthorityKind {
+    /// `self` or `local`: our own, the service of that name in the group `ca`.
+    Own,
+    /// `manual`: somebody takes the request there and brings back what comes.
+    Manual,
+    /// `certbot`, `letsencrypt`: by ACME (RFC 8555).
+    Acme {
+        /// `ca_validation`.
+        validation: Option<Validation>,
+        /// `ca_preferred_chain`.
+        preferred_chain: Option<String>,
+        /// `ca_preferred_acme_profile`; nothing asks for none.
+        profile: Option<String>,
+    },
+}
+
+/// How a public CA looks whether a name is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Validation {
+    /// `http-01`.
+    Http,
+    /// `dns-01`.
+    Dns,
+}
+
+/// A service's file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Service {
+    /// Where it stands, for messages.
+    pub path: PathBuf,
+    /// Group and service.
+    pub name: ServiceName,
+    /// `name`: for people.
+    pub label: String,
+    /// `signing_ca`.
+    pub signer: Signer,
+    /// `[KeyOpts]`.
+    pub algorithm: Algorithm,
+    /// `[X509]`: `CN` and the other fields; empty ones are left out.
+    pub subject: Subject,
+    /// `sans`, the common name first where it was missing.
+    pub alternative_names: Vec<AlternativeName>,
+    /// `dane_tls`.
+    pub dane: Vec<Dane>,
+    /// `dane_tls_ttl` in seconds; nothing leaves the field out.
+    pub dane_ttl: Option<u32>,
+    /// `[CA]`: what it does as a certification authority.
+    pub authority: Option<CaOptions>,
+    /// `renew_expire_days`: days left at which it is renewed, whatever its lifetime.
+    pub renew_target: Option<f64>,
+    /// `renew_expire_days_spread`: days.
+    pub renew_spread: Option<f64>,
+}
+
+/// Who signs a service's certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signer {
+    /// `self`, or nothing: its own key.
+    Itself,
+    /// A name of `ca-info.conf`.
+    Authority(String),
+}
+
+/// The subject of a certificate, as configured: in the order in which it is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Subject {
+    /// `CN`.
+    pub common_name: String,
+    /// `C`: two letters.
+    pub country: Option<String>,
+    /// `ST`.
+    pub state: Option<String>,
+    /// `L`.
+    pub locality: Option<String>,
+    /// `O`.
+    pub organization: Option<String>,
+    /// `OU`.
+    pub organizational_unit: Option<String>,
+    /// `email`.
+    pub email: Option<String>,
+}
+
+/// A name of the SAN (RFC 5280 section 4.2.1.6).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlternativeName {
+    /// A host name as A-labels, in lower case; may begin with `*.`.
+    Dns(String),
+    /// An address.
+    Address(std::net::IpAddr),
+}
+
+/// One entry of `dane_tls` (RFC 6698).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dane {
+    /// Port number.
+    pub port: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+    /// Certificate usage, 0 to 3.
+    pub usage: u8,
+    /// Selector, 0 or 1.
+    pub selector: u8,
+    /// Matching type, 0 to 2.
+    pub matching: u8,
+    /// For which hosts.
+    pub hosts: DaneHosts,
+}
+
+/// For which names a TLSA record is published, besides the apex domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DaneHosts {
+    /// Every name of the SAN that is a host's: no addresses, no wildcards.
+    Sans,
+    /// The mail exchangers of the apex domain; port 25 always.
+    Mx,
+}
+
+/// `[CA]`: what a certification authority of ours does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CaOptions {
+    /// `sign_end_days`: lifetime in days of what it signs; a root's own too.
+    pub days: u32,
+    /// `digest`.
+    pub digest: crate::pki::Digest,
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self {
+            production: PathBuf::from("/etc/ssl-mgr/prod-certs"),
+            log_directory: PathBuf::from("/var/log/ssl-mgr"),
+            keep: 10,
+            roll_after_minutes: 90,
+            dns_check_delay: 240,
+            extra_resolvers: ["1.1.1.1", "8.8.8.8", "9.9.9.9", "208.67.222.222"].map(str::to_owned).to_vec(),
+            after_copy: Vec::new(),
+            renew_targets: Vec::new(),
+            renew_spreads: Vec::new(),
+            groups: Vec::new(),
+            primaries: BTreeMap::new(),
+            dns: Dns::default(),
+            servers: Vec::new(),
+            verbose: false,
+        }
+    }
+}
