@@ -1,6 +1,6 @@
 //! The intent of a transaction on stable storage: which paths, under which names, how far.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +9,27 @@ use crate::fault::Fault;
 use crate::ledger::Digest;
 use crate::system::root::{PathError, Root};
 
-/// Where journals lie, one file a transaction.
-pub const DIRECTORY: &str = "/var/lib/reseed/journal";
+/// Where the agent's journals lie, one file a transaction.
+const AGENT: &str = "/var/lib/reseed/journal";
 /// The version of the format that this program writes, and the only one it reads.
 const VERSION: u32 = 1;
+
+/// The root that transactions change, and the directory in which they are written down. Only who has that
+/// place to himself, by a lock, may begin or recover there.
+#[derive(Debug, Clone)]
+pub struct Place<'a> {
+    /// Where the files are.
+    pub root: &'a Root,
+    /// Where the journals are, one file a transaction.
+    pub journals: PathBuf,
+}
+
+impl<'a> From<&'a Root> for Place<'a> {
+    /// The agent's own.
+    fn from(root: &'a Root) -> Self {
+        Self { root, journals: PathBuf::from(AGENT) }
+    }
+}
 
 /// How far a transaction got; the suffix of its journal's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +84,7 @@ pub struct Item {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
     id: String,
+    directory: PathBuf,
     /// How far it got.
     pub state: State,
     /// Its paths, in the order in which they are swapped.
@@ -90,8 +108,15 @@ struct Text {
 
 impl Journal {
     /// A journal that is not written yet.
-    pub fn new(id: &str, items: Vec<Item>, payload: String, backup: Option<PathBuf>) -> Self {
-        Self { id: id.to_owned(), state: State::Prepare, items, payload, backup }
+    pub fn new(
+        place: &Place<'_>,
+        id: &str,
+        items: Vec<Item>,
+        payload: String,
+        backup: Option<PathBuf>,
+    ) -> Self {
+        let directory = place.journals.clone();
+        Self { id: id.to_owned(), directory, state: State::Prepare, items, payload, backup }
     }
 
     /// Writes it; only a whole journal ever has its name.
@@ -107,12 +132,14 @@ impl Journal {
             item: self.items.clone(),
         };
         let text = toml::to_string(&text).map_err(|error| PathError::refused(&path, error.to_string()))?;
-        root.make_directory(Path::new("/var/lib/reseed"), 0o700)?;
-        root.make_directory(Path::new(DIRECTORY), 0o700)?;
+        if let Some(above) = self.directory.parent() {
+            root.make_directory(above, 0o700)?;
+        }
+        root.make_directory(&self.directory, 0o700)?;
         let draft = root.resolve(&path.with_extension("draft"))?;
         root.create(&draft, text.as_bytes(), &own_attributes(0o600))?;
         root.rename(&draft, &root.resolve(&path)?)?;
-        Self::sync(root)
+        self.sync(root)
     }
 
     /// Moves on to the next state: one rename, durable when this returns.
@@ -121,7 +148,7 @@ impl Journal {
     /// [`PathError`]; whether the state changed is then decided by what is on disk.
     pub fn advance(&self, root: &Root, state: State) -> Result<Self, PathError> {
         root.rename(&root.resolve(&self.path(self.state))?, &root.resolve(&self.path(state))?)?;
-        Self::sync(root)?;
+        self.sync(root)?;
         Ok(Self { state, ..self.clone() })
     }
 
@@ -136,16 +163,17 @@ impl Journal {
                 root.remove(&path)?;
             }
         }
-        Self::sync(root)
+        self.sync(root)
     }
 
     /// Every journal that an interrupted run left, in the order of their names.
     ///
     /// # Errors
     /// [`PathError`] with the position for one that cannot be understood.
-    pub fn all(root: &Root) -> Result<Vec<Self>, PathError> {
+    pub fn all(place: &Place<'_>) -> Result<Vec<Self>, PathError> {
+        let root = place.root;
         let mut journals = Vec::new();
-        for (path, id, state) in Self::names(root)? {
+        for (path, id, state) in Self::names(place)? {
             let Some(state) = state else {
                 // A draft: the power went before it had a name, so nothing was done under it.
                 root.remove(&root.resolve(&path)?)?;
@@ -158,7 +186,14 @@ impl Journal {
                 let reason = format!("version {} was written by another reseed; run that one", read.version);
                 return Err(PathError::refused(&path, reason));
             }
-            journals.push(Self { id, state, items: read.item, payload: read.payload, backup: read.backup });
+            journals.push(Self {
+                id,
+                directory: place.journals.clone(),
+                state,
+                items: read.item,
+                payload: read.payload,
+                backup: read.backup,
+            });
         }
         Ok(journals)
     }
@@ -167,13 +202,13 @@ impl Journal {
     ///
     /// # Errors
     /// [`PathError`]
-    pub fn any(root: &Root) -> Result<bool, PathError> {
-        Ok(!Self::names(root)?.is_empty())
+    pub fn any(place: &Place<'_>) -> Result<bool, PathError> {
+        Ok(!Self::names(place)?.is_empty())
     }
 
-    fn names(root: &Root) -> Result<Vec<(PathBuf, String, Option<State>)>, PathError> {
-        let directory = Path::new(DIRECTORY);
-        let names = root.names(directory)?;
+    fn names(place: &Place<'_>) -> Result<Vec<(PathBuf, String, Option<State>)>, PathError> {
+        let directory = &place.journals;
+        let names = place.root.names(directory)?;
         Ok(names
             .iter()
             .filter_map(|name| name.to_str())
@@ -186,10 +221,10 @@ impl Journal {
     }
 
     fn path(&self, state: State) -> PathBuf {
-        Path::new(DIRECTORY).join(format!("{}.{}", self.id, state.suffix()))
+        self.directory.join(format!("{}.{}", self.id, state.suffix()))
     }
 
-    fn sync(root: &Root) -> Result<(), PathError> {
-        root.sync(&root.resolve(Path::new(DIRECTORY))?)
+    fn sync(&self, root: &Root) -> Result<(), PathError> {
+        root.sync(&root.resolve(&self.directory)?)
     }
 }

@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub use backup::{Backup, Kept};
+pub use journal::Place;
 use journal::{Item, Journal, Kind, State};
 
 use crate::ledger::Digest;
@@ -95,15 +96,17 @@ impl<'a> Staged<'a> {
     /// # Errors
     /// [`PathError`]; everything is as it was.
     pub fn begin(
-        root: &'a Root,
+        place: impl Into<Place<'a>>,
         id: &str,
         changes: &[Change],
         payload: String,
         backup: Option<Backup>,
     ) -> Result<Self, PathError> {
+        let place = place.into();
+        let root = place.root;
         let items =
             changes.iter().map(|change| Item::of(root, id, change)).collect::<Result<Vec<_>, PathError>>()?;
-        let journal = Journal::new(id, items, payload, backup.as_ref().map(Backup::directory));
+        let journal = Journal::new(&place, id, items, payload, backup.as_ref().map(Backup::directory));
         journal.write(root)?;
         let staged = stage(root, &journal, changes, backup).and_then(|()| journal.advance(root, State::Swap));
         match staged {
@@ -195,9 +198,11 @@ pub struct Recovery<'a> {
 ///
 /// # Errors
 /// [`PathError`] when a journal cannot be read; nothing is touched then.
-pub fn recover(root: &Root) -> Result<Recovery<'_>, PathError> {
+pub fn recover<'a>(place: impl Into<Place<'a>>) -> Result<Recovery<'a>, PathError> {
+    let place = place.into();
+    let root = place.root;
     let mut recovery = Recovery::default();
-    for journal in Journal::all(root)? {
+    for journal in Journal::all(&place)? {
         let done = match journal.state {
             State::Prepare => clear(root, &journal),
             State::Swap => put_back(root, &journal),
@@ -218,8 +223,8 @@ pub fn recover(root: &Root) -> Result<Recovery<'_>, PathError> {
 ///
 /// # Errors
 /// [`PathError`] when the journal directory cannot be read.
-pub fn is_interrupted(root: &Root) -> Result<bool, PathError> {
-    Journal::any(root)
+pub fn is_interrupted<'a>(place: impl Into<Place<'a>>) -> Result<bool, PathError> {
+    Journal::any(&place.into())
 }
 
 /// Replaces one file of our own, durably: write, flush, rename, flush the directory.
@@ -328,12 +333,18 @@ fn remove_if_there(root: &Root, path: &Path) -> Result<(), PathError> {
 
 fn sync_directories(root: &Root, journal: &Journal) -> Result<(), PathError> {
     let directories: BTreeSet<&Path> = journal.items.iter().map(|item| parent(&item.path)).collect();
+    if directories.len() > ONE_BY_ONE {
+        return root.sync_all(&directories);
+    }
     directories.into_iter().try_for_each(|directory| match root.sync(directory) {
         // Whoever removed the directory since has removed what there was to flush.
         Err(error) if error.is_missing() => Ok(()),
         done => done,
     })
 }
+
+/// So many directories are flushed each by itself; more, with everything else on their file system.
+const ONE_BY_ONE: usize = 32;
 
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))

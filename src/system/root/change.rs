@@ -2,6 +2,7 @@
 //! counter, so that tests can cut the power before any of them.
 #![expect(clippy::disallowed_types, reason = "this is the door to files")]
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -22,6 +23,20 @@ impl Root {
     /// # Errors
     /// [`PathError`]; what exists already is never opened.
     pub fn create(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Result<(), PathError> {
+        let file = self.fresh(path, content, attributes)?;
+        file.sync_all().map_err(|error| PathError::new(path, error))
+    }
+
+    /// Creates a new file as [`Root::create`] does, but leaves it to the caller to flush it, by
+    /// [`Root::sync_all`], before anything points to it.
+    ///
+    /// # Errors
+    /// As [`Root::create`].
+    pub fn draft(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Result<(), PathError> {
+        self.fresh(path, content, attributes).map(drop)
+    }
+
+    fn fresh(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Result<File, PathError> {
         let (parent, name) = split(path)?;
         let parent = self.open_directory(parent, OFlag::O_PATH)?;
         self.change(path)?;
@@ -35,7 +50,8 @@ impl Root {
         self.change(path)?;
         give(&file, attributes).map_err(|error| PathError::new(path, error))?;
         self.change(path)?;
-        file.write_all(content).and_then(|()| file.sync_all()).map_err(|error| PathError::new(path, error))
+        file.write_all(content).map_err(|error| PathError::new(path, error))?;
+        Ok(file)
     }
 
     /// Takes a file's content away, durably; its name, owner, mode and attributes stay.
@@ -154,6 +170,41 @@ impl Root {
         let handle = self.open_directory(directory, OFlag::O_RDONLY)?;
         self.change(directory)?;
         File::from(handle).sync_all().map_err(|error| PathError::new(directory, error))
+    }
+
+    /// Flushes whole file systems: those on which the directories lie. For many files at once this is
+    /// far quicker than each by itself. A directory that is gone has nothing to flush.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn sync_all(&self, directories: &BTreeSet<&Path>) -> Result<(), PathError> {
+        let mut done = BTreeSet::new();
+        for directory in directories {
+            let handle = match self.open_directory(directory, OFlag::O_RDONLY) {
+                Ok(handle) => File::from(handle),
+                Err(error) if error.is_missing() => continue,
+                Err(error) => return Err(error),
+            };
+            let device = handle.metadata().map_err(|error| PathError::new(directory, error))?.dev();
+            if done.insert(device) {
+                self.change(directory)?;
+                nix::unistd::syncfs(&handle).map_err(|error| PathError::new(directory, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Exchanges two names in one directory, both of which are there: who looks sees the one or the other.
+    ///
+    /// # Errors
+    /// [`PathError`]; a file system that cannot do it refuses.
+    pub fn exchange(&self, one: &Path, other: &Path) -> Result<(), PathError> {
+        let (parent, name) = split(one)?;
+        let (_, other_name) = split(other)?;
+        let parent = self.open_directory(parent, OFlag::O_PATH)?;
+        self.change(one)?;
+        nix::fcntl::renameat2(&parent, name, &parent, other_name, nix::fcntl::RenameFlags::RENAME_EXCHANGE)
+            .map_err(|error| PathError::new(one, error))
     }
 
     /// Adds a line to a file of ours, made with mode 0600 when it is missing, and flushes it.
