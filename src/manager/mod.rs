@@ -15,3 +15,5 @@
 pub mod config;
 pub mod lineage;
 pub mod name;
+pub mod production;
+pub mod tree;

@@ -25,7 +25,7 @@ use journal::{Item, Journal, Kind, State};
 
 use crate::ledger::Digest;
 use crate::pki::key::Secret;
-use crate::system::root::{Attributes, PathError, Root};
+use crate::system::root::{Attributes, ONE_BY_ONE, PathError, Root};
 
 /// One change to one path. Paths are resolved when the transaction begins.
 #[derive(Debug, Clone)]
@@ -342,9 +342,6 @@ fn sync_directories(root: &Root, journal: &Journal) -> Result<(), PathError> {
         done => done,
     })
 }
-
-/// So many directories are flushed each by itself; more, with everything else on their file system.
-const ONE_BY_ONE: usize = 32;
 
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))

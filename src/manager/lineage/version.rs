@@ -48,6 +48,8 @@ pub struct Files {
     pub bundle: Option<Secret>,
     /// [`TLSA`]
     pub tlsa: Option<Vec<u8>>,
+    /// [`INFO`]
+    pub info: Option<Vec<u8>>,
     /// [`ISSUE`]
     pub issue: Option<Vec<u8>>,
 }
@@ -97,6 +99,7 @@ impl Files {
             full_chain: Some(full_chain),
             bundle: Some(bundle),
             tlsa: None,
+            info: None,
             issue: None,
         }
     }

@@ -194,6 +194,36 @@ impl Root {
         Ok(())
     }
 
+    /// Flushes the files of some directories, and the directories: a few each by itself, more by their file
+    /// systems.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn sync_contents(&self, directories: &BTreeSet<&Path>) -> Result<(), PathError> {
+        if directories.len() > ONE_BY_ONE {
+            return self.sync_all(directories);
+        }
+        for directory in directories {
+            for name in self.names(directory)? {
+                let path = directory.join(name);
+                let (parent, name) = split(&path)?;
+                let parent = self.open_directory(parent, OFlag::O_PATH)?;
+                let how = OpenHow::new()
+                    .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK)
+                    .resolve(ResolveFlag::RESOLVE_BENEATH);
+                match open_at(&parent, name, how) {
+                    Ok(handle) => File::from(handle).sync_all(),
+                    // A link has nothing but its name, which is flushed with the directory.
+                    Err(Errno::ELOOP) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
+                .map_err(|error| PathError::new(&path, error))?;
+            }
+            self.sync(directory)?;
+        }
+        Ok(())
+    }
+
     /// Exchanges two names in one directory, both of which are there: who looks sees the one or the other.
     ///
     /// # Errors
@@ -250,6 +280,9 @@ impl Root {
         }
     }
 }
+
+/// So many directories are flushed each by itself; more, with everything else on their file system.
+pub const ONE_BY_ONE: usize = 32;
 
 /// Owner first, because a change of owner may clear bits; then ACL and label; the mode last,
 /// unless an ACL has already said it.

@@ -14,6 +14,8 @@ pub mod power;
 mod tests;
 mod walk;
 
+pub use change::ONE_BY_ONE;
+
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

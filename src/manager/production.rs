@@ -1,0 +1,236 @@
+//! The production copy, `PRODUCTION/GROUP/SERVICE/curr`: what servers read, in real directories, so that no
+//! server has to be let into the state tree.
+//!
+//! A directory is filled beside the one that it replaces, flushed, and exchanged with it in one step: whoever
+//! opens key and certificate by their paths finds the old pair or the new one, and after a power cut there is
+//! the one or the other. Nothing is ever removed for want of a link.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::lineage::{Files, Link, Version, version};
+use super::name::ServiceName;
+use super::tree::remove_flat;
+use crate::pki::key::Secret;
+use crate::system::root::{Attributes, Kind, ONE_BY_ONE, PathError, Root};
+use crate::transaction::{own_attributes, replace};
+
+/// The widest mode of a file that holds a key.
+const WIDEST_SECRET: u32 = 0o640;
+
+/// A production tree.
+#[derive(Debug, Clone)]
+pub struct Production<'a> {
+    root: &'a Root,
+    top: PathBuf,
+}
+
+impl<'a> Production<'a> {
+    /// The tree in a directory.
+    pub fn new(root: &'a Root, top: &Path) -> Self {
+        Self { root, top: top.to_owned() }
+    }
+
+    /// Where a service's copy of a version lies.
+    pub fn directory(&self, name: &ServiceName, link: Link) -> PathBuf {
+        self.top.join(name.group()).join(name.service()).join(link.name())
+    }
+
+    /// Says whether the copy of a version is there and the same.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn holds(&self, name: &ServiceName, link: Link, version: &Version) -> Result<bool, PathError> {
+        let directory = self.directory(name, link);
+        let files = served(name, &version.files);
+        for (file, content, is_secret) in &files {
+            let path = directory.join(file);
+            let there = match self.root.read_optional(&path)? {
+                Some(there) => Secret::new(there),
+                None => return Ok(false),
+            };
+            if there.reveal() != content.reveal() || (*is_secret && self.is_too_wide(&path)?) {
+                return Ok(false);
+            }
+        }
+        let known = |file: &&std::ffi::OsString| files.iter().any(|(known, ..)| known == *file);
+        Ok(self.root.names(&directory)?.iter().filter(|file| !known(file)).count() == 0)
+    }
+
+    fn is_too_wide(&self, path: &Path) -> Result<bool, PathError> {
+        Ok(self.root.attributes(path)?.mode & !WIDEST_SECRET != 0)
+    }
+
+    /// Copies versions to where servers read them. A file keeps the owner, mode and attributes that the last
+    /// copy of it was given by somebody, but a key is never for everybody. Returns what failed; of those the
+    /// old copy stands, whole.
+    pub fn put(&self, copies: &[(&ServiceName, Link, &Version)]) -> Vec<(ServiceName, PathError)> {
+        let mut failed = Vec::new();
+        let mut exchanges = Vec::new();
+        for (name, link, version) in copies {
+            match self.draft(name, *link, version) {
+                Ok(exchange) => exchanges.push(exchange),
+                Err(error) => failed.push(((*name).clone(), error)),
+            }
+        }
+        let fresh = exchanges.iter().map(|exchange| exchange.fresh.as_path()).collect();
+        if let Err(error) = self.root.sync_contents(&fresh) {
+            let reason = error.to_string();
+            failed.extend(
+                exchanges.into_iter().map(|one| (one.name, PathError::refused(&one.target, reason.clone()))),
+            );
+            return failed;
+        }
+        exchanges.retain(|exchange| match self.carry_out(exchange) {
+            Ok(()) => true,
+            Err(error) => {
+                failed.push((exchange.name.clone(), error));
+                false
+            }
+        });
+        let services: BTreeSet<&Path> = exchanges.iter().filter_map(|one| one.target.parent()).collect();
+        let flushed = match services.len() {
+            0..=ONE_BY_ONE => services.iter().try_for_each(|service| self.root.sync(service)),
+            _ => self.root.sync_all(&services),
+        };
+        for exchange in &exchanges {
+            // The name now stands for what was served before.
+            let cleared = match &flushed {
+                Ok(()) if exchange.replaces => remove_flat(self.root, &exchange.fresh),
+                Ok(()) => Ok(()),
+                Err(error) => Err(PathError::refused(&exchange.target, error.to_string())),
+            };
+            if let Err(error) = cleared {
+                failed.push((exchange.name.clone(), error));
+            }
+        }
+        failed
+    }
+
+    /// Fills a directory beside the one that is read.
+    fn draft(&self, name: &ServiceName, link: Link, version: &Version) -> Result<Exchange, PathError> {
+        let service = self.service(name)?;
+        let target = service.join(link.name());
+        let fresh = service.join(format!(".{}.new", link.name()));
+        // What an interrupted run left; nobody reads it.
+        if self.root.status(&fresh)?.is_some() {
+            remove_flat(self.root, &fresh)?;
+        }
+        let replaces = match self.root.status(&target)?.map(|status| status.kind) {
+            None => false,
+            Some(Kind::Directory) => true,
+            Some(_) => return Err(PathError::refused(&target, "is no directory; move it away")),
+        };
+        self.root.make_directory(&fresh, 0o750)?;
+        for (file, content, is_secret) in served(name, &version.files) {
+            let attributes = self.attributes(&target.join(file), is_secret)?;
+            self.root.draft(&fresh.join(file), content.reveal(), &attributes)?;
+        }
+        Ok(Exchange { name: name.clone(), fresh, target, replaces })
+    }
+
+    fn carry_out(&self, exchange: &Exchange) -> Result<(), PathError> {
+        match exchange.replaces {
+            true => self.root.exchange(&exchange.fresh, &exchange.target),
+            false => self.root.rename(&exchange.fresh, &exchange.target),
+        }
+    }
+
+    /// The service's directory, made where it is missing, free of links.
+    fn service(&self, name: &ServiceName) -> Result<PathBuf, PathError> {
+        self.root.make_directory(&self.top, 0o750)?;
+        self.root.make_directory(&self.top.join(name.group()), 0o755)?;
+        let service = self.top.join(name.group()).join(name.service());
+        self.root.make_directory(&service, 0o750)?;
+        self.root.resolve(&service)
+    }
+
+    fn attributes(&self, existing: &Path, is_secret: bool) -> Result<Attributes, PathError> {
+        let fallback = own_attributes(if is_secret { 0o600 } else { 0o644 });
+        let kept = match self.root.attributes(existing) {
+            Ok(kept) => kept,
+            Err(error) if error.is_missing() => fallback,
+            Err(error) => return Err(error),
+        };
+        let mode = if is_secret { kept.mode & WIDEST_SECRET } else { kept.mode };
+        Ok(Attributes { mode, ..kept })
+    }
+
+    /// Takes away the copy of a version that is none any more; that of `curr` never.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn drop_next(&self, name: &ServiceName) -> Result<(), PathError> {
+        let next = self.directory(name, Link::Next);
+        match self.root.status(&next)?.map(|status| status.kind) {
+            Some(Kind::Directory) => {
+                let next = self.root.resolve(&next)?;
+                // Out of sight at once, then away.
+                let gone = next.with_file_name(".next.old");
+                if self.root.status(&gone)?.is_some() {
+                    remove_flat(self.root, &gone)?;
+                }
+                self.root.rename(&next, &gone)?;
+                remove_flat(self.root, &gone)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says whether there is a copy of a `next`.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn has_next(&self, name: &ServiceName) -> Result<bool, PathError> {
+        Ok(self.root.status(&self.directory(name, Link::Next))?.is_some())
+    }
+
+    /// Puts a text beside the services of a group, when it is another than the one that is there; tells whether
+    /// it was.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn put_text(&self, group: &str, file: &str, text: &str) -> Result<bool, PathError> {
+        let directory = self.top.join(group);
+        let path = directory.join(file);
+        if self.root.read_optional(&path)?.as_deref() == Some(text.as_bytes()) {
+            return Ok(false);
+        }
+        self.root.make_directory(&self.top, 0o750)?;
+        self.root.make_directory(&directory, 0o755)?;
+        replace(self.root, &path, text.as_bytes(), 0o644)?;
+        Ok(true)
+    }
+}
+
+/// A directory that waits beside the one whose place it takes.
+struct Exchange {
+    name: ServiceName,
+    fresh: PathBuf,
+    target: PathBuf,
+    replaces: bool,
+}
+
+/// What servers get of a version: file, content, whether it holds a key. The keys of our certification
+/// authorities stay where they are: no server needs them.
+fn served(name: &ServiceName, files: &Files) -> Vec<(&'static str, Secret, bool)> {
+    let open = |file, content: &Option<Vec<u8>>| {
+        content.as_ref().map(|content| (file, Secret::new(content.clone()), false))
+    };
+    let secret = |file, content: &Option<Secret>| {
+        content.as_ref().filter(|_| !name.is_ca()).map(|content| (file, content.clone(), true))
+    };
+    [
+        secret(version::KEY, &files.key),
+        open(version::REQUEST, &files.request),
+        open(version::CERTIFICATE, &files.certificate),
+        open(version::CHAIN, &files.chain),
+        open(version::FULL_CHAIN, &files.full_chain),
+        secret(version::BUNDLE, &files.bundle),
+        open(version::TLSA, &files.tlsa),
+        open(version::INFO, &files.info),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
