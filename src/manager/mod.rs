@@ -12,8 +12,11 @@
 //!
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
 
+pub mod ca;
 pub mod config;
 pub mod lineage;
 pub mod name;
+pub mod pending;
 pub mod production;
+pub mod published;
 pub mod tree;

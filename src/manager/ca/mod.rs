@@ -1,0 +1,3 @@
+//! Our own certification authorities: what they have issued and revoked, and how they sign.
+
+pub mod register;
