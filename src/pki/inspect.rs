@@ -122,7 +122,7 @@ fn line(attributes: &[(String, String)]) -> String {
     attributes.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
 }
 
-fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
+pub(super) fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
     name.iter_attributes()
         .map(|attribute| {
             let oid = attribute.attr_type().to_id_string();
@@ -149,7 +149,7 @@ const SHORT_NAMES: [(&str, &str); 8] = [
     ("0.9.2342.19200300.100.1.25", "DC"),
 ];
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
+pub(super) fn address(octets: &[u8]) -> Option<IpAddr> {
     <[u8; 4]>::try_from(octets)
         .map(IpAddr::from)
         .or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))

@@ -6,9 +6,12 @@ pub mod container;
 pub mod inspect;
 pub mod issue;
 pub mod key;
+#[cfg(test)]
+pub(crate) mod peer;
 pub mod serial;
 pub mod signature;
 pub mod ssh;
+pub mod x509;
 
 pub use algorithm::{Algorithm, agent_algorithm};
 use serde::{Deserialize, Serialize};
