@@ -12,6 +12,7 @@ mod docs;
 mod explain;
 mod generator;
 mod hook;
+mod legacy;
 mod log;
 mod plan;
 mod probe;
@@ -127,17 +128,24 @@ enum Command {
 }
 
 /// Does what the program is for under the name that it was called by; nothing for its own name.
-pub fn by_another_name(arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
-    let mut arguments = arguments.map(PathBuf::from);
-    let called = arguments.next()?;
-    (called.file_name()? == "reseed-generator").then(|| generator::at_boot(arguments.next()))
+pub fn by_another_name(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    let called = PathBuf::from(arguments.next()?);
+    match called.file_name()?.to_str()? {
+        "reseed-generator" => Some(generator::at_boot(arguments.next().map(PathBuf::from))),
+        other => legacy::run(other, arguments),
+    }
 }
 
 /// Carries out a command line, and returns the exit status.
 pub fn run(line: CommandLine) -> ExitCode {
     log::start(line.global.verbose);
-    let status = carry_out(&line).unwrap_or_else(|failure| {
-        let _ = writeln!(io::stderr(), "reseed: {failure}");
+    ended("reseed", carry_out(&line))
+}
+
+/// Says, in the name of the program that was called, what went wrong.
+fn ended(called: &str, result: Result<Status, Failure>) -> ExitCode {
+    let status = result.unwrap_or_else(|failure| {
+        let _ = writeln!(io::stderr(), "{called}: {failure}");
         failure.status()
     });
     ExitCode::from(status as u8)
