@@ -13,4 +13,5 @@
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
 
 pub mod config;
+pub mod dhparm;
 pub mod name;
