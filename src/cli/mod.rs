@@ -14,6 +14,7 @@ mod generator;
 mod hook;
 mod legacy;
 mod log;
+mod manager;
 mod plan;
 mod probe;
 mod rehome;
@@ -111,6 +112,8 @@ enum Command {
     Attest(attest::Arguments),
     /// Show and check hooks
     Hook(hook::Arguments),
+    /// The certificate manager
+    Manager(manager::Arguments),
     /// Wait for changes of the name at run time, and have them put right
     #[command(hide = true)]
     Watch(watch::Arguments),
@@ -184,6 +187,7 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Audit(arguments) => audit::run(arguments),
         Command::Attest(arguments) => attest::run(world, arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
+        Command::Manager(arguments) => manager::run(world, line.global.verbose, arguments),
         Command::Watch(arguments) => watch::run(world, arguments),
         Command::Generator(arguments) => generator::run(world, arguments),
         Command::Ask(arguments) => ask::run(world, arguments),

@@ -1,6 +1,7 @@
 //! Keys and certificates: which kinds there are, how they are made, read and numbered.
 
 pub mod container;
+pub mod dh;
 pub mod inspect;
 pub mod issue;
 pub mod key;
