@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory;
 
 use super::{CommandLine, Failure, Status};
+use crate::manager::legacy;
 
 /// Write a completion script for a shell to standard output
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,9 @@ pub fn manual(arguments: &Manual) -> Result<Status, Failure> {
     let mut command = CommandLine::command().disable_help_subcommand(true);
     command.build();
     write(command, &arguments.directory)?;
+    for command in legacy::definitions() {
+        write(command, &arguments.directory)?;
+    }
     Ok(Status::Done)
 }
 

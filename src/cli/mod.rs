@@ -12,7 +12,9 @@ mod docs;
 mod explain;
 mod generator;
 mod hook;
+mod legacy;
 mod log;
+mod manager;
 mod plan;
 mod probe;
 mod rehome;
@@ -110,6 +112,8 @@ enum Command {
     Attest(attest::Arguments),
     /// Show and check hooks
     Hook(hook::Arguments),
+    /// The certificate manager
+    Manager(manager::Arguments),
     /// Wait for changes of the name at run time, and have them put right
     #[command(hide = true)]
     Watch(watch::Arguments),
@@ -127,17 +131,24 @@ enum Command {
 }
 
 /// Does what the program is for under the name that it was called by; nothing for its own name.
-pub fn by_another_name(arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
-    let mut arguments = arguments.map(PathBuf::from);
-    let called = arguments.next()?;
-    (called.file_name()? == "reseed-generator").then(|| generator::at_boot(arguments.next()))
+pub fn by_another_name(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    let called = PathBuf::from(arguments.next()?);
+    match called.file_name()?.to_str()? {
+        "reseed-generator" => Some(generator::at_boot(arguments.next().map(PathBuf::from))),
+        other => legacy::run(other, arguments),
+    }
 }
 
 /// Carries out a command line, and returns the exit status.
 pub fn run(line: CommandLine) -> ExitCode {
     log::start(line.global.verbose);
-    let status = carry_out(&line).unwrap_or_else(|failure| {
-        let _ = writeln!(io::stderr(), "reseed: {failure}");
+    ended("reseed", carry_out(&line))
+}
+
+/// Says, in the name of the program that was called, what went wrong.
+fn ended(called: &str, result: Result<Status, Failure>) -> ExitCode {
+    let status = result.unwrap_or_else(|failure| {
+        let _ = writeln!(io::stderr(), "{called}: {failure}");
         failure.status()
     });
     ExitCode::from(status as u8)
@@ -176,6 +187,7 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Audit(arguments) => audit::run(arguments),
         Command::Attest(arguments) => attest::run(world, arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
+        Command::Manager(arguments) => manager::run(world, line.global.verbose, arguments),
         Command::Watch(arguments) => watch::run(world, arguments),
         Command::Generator(arguments) => generator::run(world, arguments),
         Command::Ask(arguments) => ask::run(world, arguments),

@@ -7,6 +7,7 @@
 //!  texts      config  pending          what the site has written down; what is still to be done
 //!  decisions  schedule  dane  ca       when to renew and to roll; which TLSA records; which profile
 //!  the world  tree  production         the state tree and its lock; the live copy that servers read
+//!  old names  legacy                   the options of ssl-mgr, turned into ours
 //!  stories    renew  roll  distribute  make `next`; make `next` into `curr`; bring it to its places
 //! ```
 //!
@@ -14,6 +15,8 @@
 
 pub mod ca;
 pub mod config;
+pub mod dhparm;
+pub mod legacy;
 pub mod lineage;
 pub mod name;
 pub mod pending;

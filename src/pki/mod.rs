@@ -3,6 +3,7 @@
 mod algorithm;
 pub mod armor;
 pub mod container;
+pub mod dh;
 pub mod inspect;
 pub mod issue;
 pub mod key;
