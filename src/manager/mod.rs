@@ -13,5 +13,6 @@
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
 
 pub mod config;
+pub mod dane;
 pub mod name;
 pub mod schedule;
