@@ -14,5 +14,6 @@
 
 pub mod config;
 pub mod dane;
+pub mod dns;
 pub mod name;
 pub mod schedule;
