@@ -15,11 +15,14 @@
 
 pub mod ca;
 pub mod config;
+pub mod dane;
 pub mod dhparm;
+pub mod dns;
 pub mod legacy;
 pub mod lineage;
 pub mod name;
 pub mod pending;
 pub mod production;
 pub mod published;
+pub mod schedule;
 pub mod tree;
