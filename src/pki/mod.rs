@@ -6,6 +6,7 @@ pub mod container;
 pub mod inspect;
 pub mod issue;
 pub mod key;
+pub mod path;
 #[cfg(test)]
 pub(crate) mod peer;
 pub mod serial;

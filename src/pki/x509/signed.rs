@@ -26,6 +26,15 @@ pub(super) fn sign(content: &[u8], key: &PrivateKey, digest: Digest) -> Result<V
     Ok(Signed { content: Any::from_der(content)?, algorithm, signature }.to_der()?)
 }
 
+/// Says whether the shell names the algorithm that the signed content names.
+pub(in crate::pki) fn is_consistent(der: &[u8], inside: &x509_parser::x509::AlgorithmIdentifier<'_>) -> bool {
+    Signed::from_der(der).is_ok_and(|Signed { algorithm, .. }| {
+        algorithm.oid.to_string() == inside.algorithm.to_id_string()
+            && algorithm.parameters.as_ref().map(Any::value)
+                == inside.parameters.as_ref().map(|parameters| parameters.data)
+    })
+}
+
 /// The same time without a fraction: certificates have none.
 pub(super) fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
     time.replace_nanosecond(0).unwrap_or(time)
