@@ -2,6 +2,7 @@
 
 mod algorithm;
 pub mod armor;
+pub mod bundle;
 pub mod container;
 pub mod inspect;
 pub mod issue;

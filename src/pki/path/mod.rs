@@ -17,7 +17,7 @@ mod link;
 mod node;
 mod problem;
 mod revocation;
-mod search;
+pub(super) mod search;
 #[cfg(test)]
 mod tests;
 

@@ -23,7 +23,6 @@ impl<'a> Node<'a> {
         let (rest, parsed) =
             X509Certificate::from_der(der).map_err(|error| format!("not a certificate: {error}"))?;
         let der = der.get(..der.len() - rest.len()).unwrap_or(der);
-        // Outside the signature nothing but this keeps it from being changed (RFC 5280 section 4.1.1.2).
         if !signed::is_consistent(der, &parsed.tbs_certificate.signature) {
             return Err("not a certificate: it is not signed as it says".to_owned());
         }
@@ -85,7 +84,7 @@ impl<'a> Node<'a> {
         self.parsed.validity().not_before.to_datetime()
     }
 
-    pub(super) fn not_after(&self) -> OffsetDateTime {
+    pub(in crate::pki) fn not_after(&self) -> OffsetDateTime {
         self.parsed.validity().not_after.to_datetime()
     }
 

@@ -5,16 +5,16 @@ use super::node::Node;
 
 /// A way upwards.
 #[derive(Debug, Clone)]
-pub(super) struct Way<'n, 'a> {
+pub(in crate::pki) struct Way<'n, 'a> {
     /// From the certificate to the last that was found.
-    pub(super) nodes: Vec<&'n Node<'a>>,
+    pub(in crate::pki) nodes: Vec<&'n Node<'a>>,
     /// Why it leads no further.
-    pub(super) end: End<'n, 'a>,
+    pub(in crate::pki) end: End<'n, 'a>,
 }
 
 /// Where a way ends.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum End<'n, 'a> {
+pub(in crate::pki) enum End<'n, 'a> {
     /// The last is trusted.
     Trusted,
     /// The last is a root, but not a trusted one.
@@ -28,12 +28,12 @@ pub(super) enum End<'n, 'a> {
 }
 
 /// The certificates of one way at most; more than eight are not seen in practice.
-pub(super) const MAX_NODES: usize = 12;
+pub(in crate::pki) const MAX_NODES: usize = 12;
 /// Signatures that are looked at, so that nobody can keep us busy with certificates of one name.
 const MAX_SIGNATURES: usize = 100;
 
 /// Finds the ways; at least one, however short.
-pub(super) fn ways<'n, 'a>(
+pub(in crate::pki) fn ways<'n, 'a>(
     certificate: &'n Node<'a>,
     intermediates: &'n [Node<'a>],
     anchors: &'n [Node<'a>],
