@@ -118,7 +118,8 @@ impl Certificate {
     }
 }
 
-fn line(attributes: &[(String, String)]) -> String {
+/// A name in one line, as `openssl x509 -subject` writes it.
+pub(super) fn line(attributes: &[(String, String)]) -> String {
     attributes.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -170,11 +171,17 @@ fn is_self_signed(certificate: &X509Certificate<'_>) -> bool {
 }
 
 /// OpenSSL's `X509_NAME_hash`: SHA-1 over the canonical subject, its first four octets as a
-/// little-endian number. Canonical means: every text value as UTF-8 in lower case with blanks
-/// trimmed and runs of them made one, and no outer SEQUENCE.
+/// little-endian number.
 fn subject_hash(name: &X509Name<'_>) -> String {
-    let mut canonical = Vec::new();
-    for rdn in name.iter_rdn() {
+    let digest = sha1::Sha1::digest(canonical(name).concat());
+    let octets: [u8; 4] = std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default());
+    format!("{:08x}", u32::from_le_bytes(octets))
+}
+
+/// The parts of a name in the form in which OpenSSL compares them: every text value as UTF-8 in lower
+/// case with blanks trimmed and runs of them made one, and no outer SEQUENCE.
+pub(super) fn canonical(name: &X509Name<'_>) -> Vec<Vec<u8>> {
+    let parts = name.iter_rdn().map(|rdn| {
         let attributes: Vec<u8> = rdn
             .iter()
             .flat_map(|attribute| {
@@ -189,11 +196,9 @@ fn subject_hash(name: &X509Name<'_>) -> String {
                 tlv(SEQUENCE, &[oid, value].concat())
             })
             .collect();
-        canonical.extend(tlv(SET, &attributes));
-    }
-    let digest = sha1::Sha1::digest(&canonical);
-    let octets: [u8; 4] = std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default());
-    format!("{:08x}", u32::from_le_bytes(octets))
+        tlv(SET, &attributes)
+    });
+    parts.collect()
 }
 
 fn canonical_text(text: &str) -> String {

@@ -2,11 +2,13 @@
 
 mod algorithm;
 pub mod armor;
+pub mod bundle;
 pub mod container;
 pub mod dh;
 pub mod inspect;
 pub mod issue;
 pub mod key;
+pub mod path;
 #[cfg(test)]
 pub(crate) mod peer;
 pub mod serial;

@@ -15,7 +15,7 @@ pub mod crl;
 mod extension;
 mod name;
 mod request;
-mod signed;
+pub(super) mod signed;
 #[cfg(test)]
 mod tests;
 

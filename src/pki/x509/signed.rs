@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use der::asn1::{Any, BitString};
-use der::{DateTime, Decode, Encode, Sequence};
+use der::{DateTime, Decode, Encode, Sequence, Tag, Tagged};
 use time::OffsetDateTime;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 use x509_cert::time::Time;
@@ -24,6 +24,22 @@ pub(super) fn sign(content: &[u8], key: &PrivateKey, digest: Digest) -> Result<V
     let signature = BitString::from_bytes(&key.sign_with(digest, content)?)?;
     let algorithm = key.signature_algorithm(digest);
     Ok(Signed { content: Any::from_der(content)?, algorithm, signature }.to_der()?)
+}
+
+/// Says whether the shell is whole, and names the algorithm that the signed content names (RFC 5280
+/// section 4.1.1.2). No signature protects it, and the lenient reader takes one octet for another there.
+pub(in crate::pki) fn is_consistent(der: &[u8], inside: &x509_parser::x509::AlgorithmIdentifier<'_>) -> bool {
+    Signed::from_der(der).is_ok_and(|Signed { content, algorithm, .. }| {
+        content.tag() == Tag::Sequence
+            && algorithm.oid.to_string() == inside.algorithm.to_id_string()
+            && algorithm.parameters.as_ref().map(Any::value)
+                == inside.parameters.as_ref().map(|parameters| parameters.data)
+    })
+}
+
+/// Says whether the shell of a request is whole: that names no algorithm inside.
+pub(in crate::pki) fn is_whole(der: &[u8]) -> bool {
+    Signed::from_der(der).is_ok_and(|Signed { content, .. }| content.tag() == Tag::Sequence)
 }
 
 /// The same time without a fraction: certificates have none.
