@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::fault::Fault;
-use crate::hook::{HookName, Policy};
+use crate::hook::{HookName, Issuer, Policy};
 use crate::pki::Algorithm;
 
 /// What the administrator can set.
@@ -29,6 +29,8 @@ pub struct Settings {
     pub backups: Backups,
     /// When changes at run time are acted on.
     pub watch: Watch,
+    /// Where the certificate manager is.
+    pub manager: Manager,
     hook: BTreeMap<String, HookSettings>,
 }
 
@@ -108,6 +110,38 @@ impl Default for Watch {
     }
 }
 
+/// Where the certificate manager is.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Manager {
+    /// The directory above its configuration and its state; nothing here leaves it to where it is found.
+    pub topdir: Option<Directory>,
+}
+
+/// An absolute path that does not climb, checked when it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "PathBuf")]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl TryFrom<PathBuf> for Directory {
+    type Error = String;
+
+    fn try_from(path: PathBuf) -> Result<Self, String> {
+        let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+        match path.is_absolute() && path.components().all(plain) {
+            true => Ok(Self(path)),
+            false => Err("a directory is an absolute path without \"..\"".into()),
+        }
+    }
+}
+
 /// What the site says differently for one hook.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -121,6 +155,10 @@ pub struct HookSettings {
     pub days: Option<Days<398>>,
     /// Replace stale files of this hook even where they are foreign or modified.
     pub adopt: bool,
+    /// Overrides who issues each of the hook's certificates.
+    pub issuer: Option<Issuer>,
+    /// Overrides whether a self-signed one stands in while the manager has none that will do.
+    pub stop_gap: Option<bool>,
 }
 
 impl Settings {
@@ -264,6 +302,18 @@ mod tests {
         assert_eq!(settings.certificates.renew_before_days.count(), 30);
         assert!(settings.hook(&HookName::parse("mod_ssl").unwrap()).adopt);
         assert!(!settings.hook(&HookName::parse("sendmail").unwrap()).adopt);
+        assert!(settings.manager.topdir.is_none());
+    }
+
+    #[test]
+    fn a_manager_is_named_hook_by_hook() {
+        let text = "[manager]\ntopdir = \"/srv/certs\"\n[hook.mod_ssl]\nissuer = \"manager:example.com/web\"\nstop-gap = true\n";
+        let settings = parse(&[(Path::new("a"), text)]).unwrap();
+        assert_eq!(settings.manager.topdir.as_ref().unwrap().path(), Path::new("/srv/certs"));
+        let hook = settings.hook(&HookName::parse("mod_ssl").unwrap());
+        assert_eq!(hook.issuer.unwrap().to_string(), "manager:example.com/web");
+        assert_eq!(hook.stop_gap, Some(true));
+        assert_eq!(settings.hook(&HookName::parse("sendmail").unwrap()).issuer, None);
     }
 
     #[test]
@@ -274,6 +324,8 @@ mod tests {
             ("no days", "[certificates]\ndays = 0\n", "b:2:8: a number of days"),
             ("later version", "version = 2\n", "b:1:11: version 2"),
             ("address", "[identity]\nignore-addresses = [\"x\"]\n", "b:2:21: "),
+            ("topdir", "[manager]\ntopdir = \"../x\"\n", "b:2:10: a directory is an absolute path"),
+            ("issuer", "[hook.x]\nissuer = \"ca\"\n", "b:2:10: the issuer is"),
             ("pattern", "[identity]\nignore-interfaces = [\"[\"]\n", "b:2:21: not a pattern"),
         ];
         for (case, text, expected) in cases {

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 
 use crate::fault::Fault;
-use crate::hook::{HookName, Policy};
+use crate::hook::{HookName, Issuer, Policy};
 use crate::identity::{Facet, Identity, Record};
 use crate::pki::serial::Serial;
 
@@ -99,6 +99,9 @@ pub struct Made {
     /// Of an SSH host key, as `ssh-keygen -l` prints it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// Who issued what is in it, when that was not itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<Issuer>,
 }
 
 impl Made {
@@ -110,6 +113,7 @@ impl Made {
             not_after: None,
             links: BTreeSet::new(),
             fingerprint: None,
+            issuer: None,
         }
     }
 }
@@ -131,6 +135,9 @@ pub struct Failure {
     /// In which boot last: the kernel's random id of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
+    /// Only the manager did not deliver: what it has delivered since is installed without a pause.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_manager: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -316,7 +323,14 @@ impl Ledger {
         let same_boot = before.is_some_and(|failure| failure.boots > 0 && failure.boot.as_deref() == boot);
         let boots = before.map_or(0, |failure| failure.boots).saturating_add(u32::from(!same_boot));
         let boot = boot.map(str::to_owned);
-        self.failure.insert(name, Failure { attempts, last: now, error, boots, boot });
+        self.failure.insert(name, Failure { attempts, last: now, error, boots, boot, of_manager: false });
+    }
+
+    /// Says of a recorded failure that only the manager did not deliver.
+    pub fn blame_manager(&mut self, name: &HookName) {
+        if let Some(failure) = self.failure.get_mut(name) {
+            failure.of_manager = true;
+        }
     }
 
     /// The latest time at which anything is recorded.
@@ -375,6 +389,17 @@ mod tests {
         let ledger = Ledger::parse(path(), text).unwrap();
         assert_eq!(ledger.hook.len(), 2);
         assert_eq!(ledger.gate.len(), 1);
+        assert_eq!(ledger.to_text().unwrap(), text, "what was read is written as it was");
+    }
+
+    #[test]
+    fn what_a_manager_issued_is_frozen_too() {
+        let text = include_str!("../tests/fixtures/ledger-v1-issuer.toml");
+        let ledger = Ledger::parse(path(), text).unwrap();
+        let issuers = ledger.hook.values().flat_map(|entry| entry.file.values());
+        let issuers: Vec<_> = issuers.filter_map(|made| made.issuer.as_ref()?.service()).collect();
+        assert_eq!(issuers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["example.com/web-ec"; 2]);
+        assert!(ledger.failure.values().all(|failure| failure.of_manager));
         assert_eq!(ledger.to_text().unwrap(), text, "what was read is written as it was");
     }
 
@@ -465,7 +490,8 @@ mod tests {
         ];
         for (case, attempts, boots, same_boot, minutes, due) in cases {
             let boot = Some(if same_boot { "this" } else { "earlier" }.to_owned());
-            let failure = Failure { attempts, last: at(0), error: String::new(), boots, boot };
+            let error = String::new();
+            let failure = Failure { attempts, last: at(0), error, boots, boot, of_manager: false };
             assert_eq!(failure.is_due(at(minutes), Some("this"), 3), due, "{case}");
         }
     }

@@ -10,7 +10,7 @@ use crate::artifact::What;
 use crate::pki::key::{KeyError, PrivateKey};
 use crate::pki::serial::Serial;
 use crate::pki::ssh::HostKey;
-use crate::plan::Task;
+use crate::plan::{Supply, Task};
 
 /// What one task is made of.
 pub(super) enum Material {
@@ -21,7 +21,7 @@ pub(super) enum Material {
     },
     HostKey(HostKey),
     Random(Zeroizing<Vec<u8>>),
-    /// The hook's own program makes everything.
+    /// The hook's own program, or the certificate manager, makes everything.
     Nothing,
 }
 
@@ -32,8 +32,9 @@ impl fmt::Debug for Material {
 }
 
 impl Material {
-    fn generate(what: &What) -> Result<Self, KeyError> {
-        Ok(match what {
+    fn generate(task: &Task) -> Result<Self, KeyError> {
+        Ok(match &task.bundle.what {
+            What::Certificates(_) if !makes_key(task) => Self::Nothing,
             What::Certificates(certificates) => {
                 Self::Key { key: PrivateKey::generate(certificates.algorithm)?, serials: Vec::new() }
             }
@@ -48,10 +49,21 @@ impl Material {
     }
 }
 
+/// Where the manager is asked, and a self-signed certificate is to stand in should it refuse, its key is
+/// made beforehand: with all others, and with its serial recorded.
+fn makes_key(task: &Task) -> bool {
+    let managed = task.bundle.certificates().and_then(|certificates| certificates.managed.as_deref());
+    match task.supply {
+        Supply::Own => true,
+        Supply::Installed => false,
+        Supply::Asked => managed.is_some_and(|managed| managed.stop_gap) && !task.tides_over,
+    }
+}
+
 /// Makes it for every task, in their order, on as many cores as there are.
 pub(super) fn generate(tasks: &[&Task]) -> Vec<Result<Material, KeyError>> {
     if let [task] = tasks {
-        return vec![Material::generate(&task.bundle.what)];
+        return vec![Material::generate(task)];
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(tasks.len());
     let next = Mutex::new(0..tasks.len());
@@ -61,7 +73,7 @@ pub(super) fn generate(tasks: &[&Task]) -> Vec<Result<Material, KeyError>> {
             scope.spawn(|| {
                 while let Some(at) = next.lock().ok().and_then(|mut next| next.next()) {
                     let Some(task) = tasks.get(at) else { continue };
-                    let material = Material::generate(&task.bundle.what);
+                    let material = Material::generate(task);
                     if let Ok(mut done) = done.lock() {
                         done.insert(at, material);
                     }

@@ -2,7 +2,9 @@
 //! asks the program itself whether it likes them. Telling services and deciding is the story's, because a
 //! unit that reads the files of several steps is told once.
 
+mod certificate;
 mod links;
+mod manager;
 mod material;
 pub mod program;
 
@@ -13,17 +15,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::artifact::{Artifact, Bundle, Certificates, Programmed, What};
+use crate::artifact::{Artifact, Bundle, Programmed, What};
 use crate::hook::template::Template;
-use crate::hook::{Check, ExtraName, HookName};
-use crate::identity::HostName;
-use crate::ledger::{Digest, Entry, Ledger, Made, RunId};
+use crate::hook::{Check, HookName};
+use crate::ledger::{Entry, Ledger, Made, RunId};
 use crate::pki::Container;
 use crate::pki::container::{self, Part};
 use crate::pki::dh;
-use crate::pki::inspect::Certificate;
-use crate::pki::issue::{self, Profile};
-use crate::pki::key::{KeyError, PrivateKey, Secret};
+use crate::pki::key::{KeyError, Secret};
 use crate::pki::serial::Serial;
 use crate::pki::ssh::Written;
 use crate::plan::{Action, Facts, HookPlan, Task};
@@ -34,6 +33,7 @@ use crate::system::users;
 use crate::transaction::{Backup, Change, Staged, Swapped};
 
 use links::Links;
+pub use manager::Manager;
 use material::Material;
 
 /// How long a program may take to check its configuration.
@@ -48,6 +48,8 @@ pub struct Run<'a> {
     pub services: &'a dyn Services,
     /// What was found out.
     pub facts: &'a Facts,
+    /// Who issues what is not made here.
+    pub manager: &'a Manager<'a>,
     /// The run's name.
     pub id: &'a RunId,
     /// When it began, later than whatever is recorded.
@@ -68,6 +70,8 @@ pub struct Applied<'a> {
     pub swapped: Swapped<'a>,
     /// What is to be recorded once they stand.
     pub entry: Entry,
+    /// Why something stands in for what the certificate manager was asked for.
+    pub stands_in: Option<String>,
 }
 
 /// What a transaction carries for the ledger, should the power go before it is recorded.
@@ -93,6 +97,9 @@ pub enum ApplyError {
     /// A certificate.
     #[error("the certificate cannot be made: {0}")]
     Certificate(String),
+    /// The certificate manager.
+    #[error("{0}")]
+    Manager(String),
     /// The hook's own program.
     #[error("its program: {0}")]
     Program(String),
@@ -152,7 +159,7 @@ pub fn apply<'a>(
     ready: Ready,
     recorded: Option<&Entry>,
 ) -> Result<Applied<'a>, ApplyError> {
-    let (changes, entry) = Maker { run, step, recorded }.make(ready)?;
+    let (changes, entry, stands_in) = Maker { run, step, recorded }.make(ready)?;
     let payload = Payload { hook: step.hook.clone(), entry: Some(entry.clone()) };
     let payload = toml::to_string(&payload).map_err(|error| ApplyError::Certificate(error.to_string()))?;
     let before =
@@ -161,7 +168,7 @@ pub fn apply<'a>(
     let id = format!("{}-{}", run.id, step.hook);
     let swapped = Staged::begin(run.root, &id, &changes, payload, Some(backup))?.swap()?;
     match check(run, step) {
-        Ok(()) => Ok(Applied { swapped, entry }),
+        Ok(()) => Ok(Applied { swapped, entry, stands_in }),
         Err(reason) => {
             swapped.take_back()?;
             Err(ApplyError::Refused(reason.0))
@@ -198,9 +205,11 @@ struct Maker<'a> {
 }
 
 /// What one step comes to: changes of files, and what is recorded of them.
+#[derive(Default)]
 struct Output {
     changes: Vec<Change>,
     file: BTreeMap<PathBuf, Made>,
+    stands_in: Option<String>,
 }
 
 /// How one file is laid out.
@@ -210,20 +219,14 @@ struct Shape {
     dh: String,
 }
 
-/// A certificate as text and as what it says.
-struct Issued {
-    text: String,
-    says: Certificate,
-}
-
 impl Maker<'_> {
-    fn make(&self, ready: Ready) -> Result<(Vec<Change>, Entry), ApplyError> {
+    fn make(&self, ready: Ready) -> Result<(Vec<Change>, Entry, Option<String>), ApplyError> {
         let mut links = Links::of(self.run.root, self.step);
-        let mut made = Output { changes: Vec::new(), file: BTreeMap::new() };
+        let mut made = Output::default();
         for (task, material) in made_tasks(self.step).zip(ready.0) {
             match (material?, &task.bundle.what) {
-                (Material::Key { key, serials }, What::Certificates(certificates)) => {
-                    self.certificates(task, certificates, (key, serials), &mut links, &mut made)?;
+                (material, What::Certificates(certificates)) => {
+                    self.supply(task, certificates, material, &mut links, &mut made)?;
                 }
                 (Material::HostKey(key), _) => {
                     self.host_key(&task.bundle, key.write(&self.comment())?, &mut made)?;
@@ -239,7 +242,7 @@ impl Maker<'_> {
             }
         }
         made.changes.extend(links.into_changes());
-        Ok((made.changes, self.entry(made.file)))
+        Ok((made.changes, self.entry(made.file), made.stands_in))
     }
 
     /// What was made, what was only found, and what the last run left and this one did not touch.
@@ -266,79 +269,6 @@ impl Maker<'_> {
             false => machine.cloned(),
         };
         Entry { run: self.run.id.clone(), made: self.run.began, identity, machine, file }
-    }
-
-    fn certificates(
-        &self,
-        task: &Task,
-        certificates: &Certificates,
-        (key, serials): (PrivateKey, Vec<Serial>),
-        links: &mut Links<'_>,
-        made: &mut Output,
-    ) -> Result<(), ApplyError> {
-        // What is unknown at the moment is taken as it was when the hook was last made.
-        let identity = match self.recorded {
-            Some(entry) => self.run.facts.identity.filled_from(&entry.identity),
-            None => self.run.facts.identity.clone(),
-        };
-        let fqdn = identity.proper().map_err(|why| ApplyError::Certificate(why.0))?;
-        let issued = serials
-            .into_iter()
-            .zip(&certificates.models)
-            .map(|(serial, model)| {
-                let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
-                for extra in &model.names {
-                    match extra {
-                        ExtraName::Short => names.extend(HostName::parse(fqdn.label()).ok()),
-                        ExtraName::Addresses => {
-                            addresses.extend(identity.addresses.value().into_iter().flatten())
-                        }
-                        ExtraName::Name(name) => names.extend([name.clone()]),
-                    }
-                }
-                let profile = Profile {
-                    fqdn: &fqdn,
-                    names: &names,
-                    addresses: &addresses,
-                    subject: &self.run.facts.subject,
-                    usage: &model.usage,
-                    serial,
-                    now: self.run.facts.now,
-                    days: certificates.days,
-                    backdate_hours: self.run.backdate_hours,
-                };
-                issue_and_verify(&profile, &key)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let shapes = self.shapes(&task.bundle)?;
-        let container = shapes.iter().find_map(|shape| shape.container).unwrap_or_default();
-        let key = key.to_pem(container)?;
-        self.bundle(&task.bundle, &shapes, (&key, &issued), links, made)
-    }
-
-    fn bundle(
-        &self,
-        bundle: &Bundle,
-        shapes: &[Shape],
-        (key, issued): (&Secret, &[Issued]),
-        links: &mut Links<'_>,
-        output: &mut Output,
-    ) -> Result<(), ApplyError> {
-        for (artifact, shape) in bundle.artifacts.iter().zip(shapes) {
-            let Some(certificate) = issued.get(artifact.model) else { continue };
-            let content = container::write(&shape.holds, key, &certificate.text, &shape.dh);
-            let holds_certificate = artifact.holds.contains(&Part::Certificate);
-            let made = Made {
-                sha256: Digest::of(content.reveal()),
-                serial: certificate.says.serial.filter(|_| holds_certificate),
-                not_after: holds_certificate.then_some(certificate.says.not_after),
-                links: links.place(artifact, &certificate.says)?,
-                fingerprint: None,
-            };
-            output.file.insert(artifact.real.clone(), made);
-            output.changes.push(self.change(artifact, content)?);
-        }
-        Ok(())
     }
 
     fn host_key(&self, bundle: &Bundle, key: Written, output: &mut Output) -> Result<(), ApplyError> {
@@ -437,28 +367,7 @@ fn found(task: &Task) -> Option<(PathBuf, Made)> {
         not_after: None,
         links: BTreeSet::new(),
         fingerprint: content.fingerprint.clone(),
+        issuer: None,
     };
     Some((file.real.clone(), made))
-}
-
-/// Reads back what was written: nothing goes to disk that does not hold what it should.
-fn issue_and_verify(profile: &Profile<'_>, key: &PrivateKey) -> Result<Issued, ApplyError> {
-    let text =
-        issue::self_signed(profile, key).map_err(|error| ApplyError::Certificate(error.to_string()))?;
-    let der = container::read(text.as_bytes()).certificates.into_iter().next().unwrap_or_default();
-    let says = Certificate::from_der(&der).map_err(ApplyError::Certificate)?;
-    let right = says.covers(profile.fqdn.as_str())
-        && says.public_digest == key.public_digest()
-        && says.serial == Some(profile.serial)
-        && says.self_signed
-        && covers_now(&says, profile.now);
-    if right {
-        Ok(Issued { text, says })
-    } else {
-        Err(ApplyError::Certificate("it does not say what it should".into()))
-    }
-}
-
-fn covers_now(certificate: &Certificate, now: OffsetDateTime) -> bool {
-    certificate.not_before <= now && now < certificate.not_after
 }

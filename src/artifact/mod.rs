@@ -1,6 +1,7 @@
 //! Files that a hook owns: certificates with their keys, host keys, secrets; and what was found of
 //! them. Whose they are, `verdict` says.
 
+mod managed;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use crate::pki::container::Part;
 use crate::pki::inspect::Certificate;
 use crate::pki::{Algorithm, Usage, ssh};
 
+pub use managed::{Held, Managed, Version};
 pub use verdict::{Verdict, claims_something_untrue};
 
 /// Files that are made together or not at all, because they hold one key or one secret.
@@ -61,6 +63,8 @@ pub struct Certificates {
     pub days: u32,
     /// What each certificate is like; a file refers to one by its place here.
     pub models: Vec<Model>,
+    /// Where they come from, where we do not make them; all of one key come from one place.
+    pub managed: Option<Box<Managed>>,
 }
 
 /// What one certificate of a bundle is like.
@@ -178,7 +182,7 @@ impl Bundle {
     pub fn certificate(&self, model: usize) -> Option<&Certificate> {
         self.artifacts
             .iter()
-            .filter(|artifact| !artifact.copy && artifact.model == model)
+            .filter(|artifact| !artifact.copy && artifact.model == model && artifact.holds != [Part::Chain])
             .find_map(|artifact| artifact.content()?.certificate.as_ref()?.as_ref().ok())
     }
 

@@ -342,6 +342,7 @@ mod tests {
         for (case, key, cert, expected) in cases {
             let bundle = Bundle {
                 what: What::Certificates(Certificates {
+                    managed: None,
                     algorithm: Algorithm::P256,
                     days: 398,
                     models: Vec::new(),

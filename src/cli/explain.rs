@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Failure, Status, text};
 use crate::artifact::{Artifact, Found, Verdict};
-use crate::plan::{Action, HookPlan, Request, Task};
+use crate::plan::{Action, HookPlan, Request, Supply, Task};
 use crate::reseed::{Outlook, World, look};
 
 /// Tell whose a file is, what reads it, and what would be done with it
@@ -93,6 +93,9 @@ fn write(
         None => writeln!(out, "The package itself writes it there; no configuration names it.")?,
     }
     writeln!(out, "It is {}.", task.verdict)?;
+    if let Some(source) = text::source(task) {
+        writeln!(out, "It {source}.")?;
+    }
     if let Found::Unreadable(why) = &artifact.found {
         writeln!(out, "It cannot be read: {why}.")?;
     }
@@ -112,7 +115,11 @@ fn write(
     }
     if let Some((by, entry, made)) = seen.ledger.made(&artifact.real) {
         let serial = made.serial.map(|serial| format!(", with serial {serial}")).unwrap_or_default();
-        let what = if task.bundle.follows_machine() { "recorded" } else { "made" };
+        let what = match &made.issuer {
+            Some(issuer) => format!("installed from {issuer}"),
+            None if task.bundle.follows_machine() => "recorded".to_owned(),
+            None => "made".to_owned(),
+        };
         writeln!(out, "The ledger says: {what} for {by}, last in the run {}{serial}.", entry.run)?;
     }
     for reason in &task.reasons {
@@ -128,18 +135,19 @@ fn write(
         }
         Action::Keep if task.verdict.is_replaceable() => writeln!(out, "Nothing would be done with it."),
         Action::Keep => writeln!(out, "Nothing would be done with it. {adopt}"),
+        Action::Wait if hook.deferred.is_some() => writeln!(out, "It is left for later, and stays as it is."),
         Action::Wait => writeln!(out, "It would be made again, but the run is put off."),
         Action::Note => {
             writeln!(out, "`reseed apply` records it as this machine's, and leaves it as it is.")?;
             writeln!(out, "To have a new one all the same: reseed apply --adopt {}", artifact.path.display())
         }
         Action::Make => {
-            writeln!(
-                out,
-                "`reseed apply` makes it again, with {}, and tells {}.",
-                text::files(task),
-                units(hook)
-            )
+            let verb = match task.supply {
+                Supply::Own => "makes it again",
+                Supply::Installed => "installs it",
+                Supply::Asked => "asks the manager for another one and installs that",
+            };
+            writeln!(out, "`reseed apply` {verb}, with {}, and tells {}.", text::files(task), units(hook))
         }
         Action::Leave => writeln!(out, "It is left alone. {adopt}"),
     }

@@ -63,6 +63,9 @@ fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {
         for task in &hook.tasks {
             writeln!(out, "          {}", text::files(task))?;
             writeln!(out, "          {}", task.verdict)?;
+            if let Some(source) = text::source(task) {
+                writeln!(out, "          {source}")?;
+            }
             if let Some(fingerprint) = &task.fingerprint {
                 writeln!(out, "          {fingerprint}")?;
             }

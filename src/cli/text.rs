@@ -6,9 +6,10 @@ use std::io::{self, Write};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::artifact::Managed;
 use crate::hook::Verb;
 use crate::identity::{Finding, Identity, Kind, sentence};
-use crate::plan::{Action, HookPlan, Plan, Task};
+use crate::plan::{Action, HookPlan, Plan, Supply, Task};
 use crate::reseed::{Outcome, Report};
 
 /// Writes JSON with a line end.
@@ -81,12 +82,17 @@ fn hook_plan(out: &mut impl Write, hook: &HookPlan) -> io::Result<()> {
     for task in hook.tasks.iter().filter(|task| task.action != Action::Keep) {
         let what = match task.action {
             Action::Wait => "is stale",
+            Action::Make if task.supply == Supply::Installed => "install",
+            Action::Make if task.supply == Supply::Asked => "ask for, and install",
             Action::Make => "make again",
             Action::Note => "record as this machine's own",
             Action::Leave | Action::Keep => "leave alone",
         };
         writeln!(out, "{}: {what} {}", hook.hook, files(task))?;
         writeln!(out, "    it is {}", task.verdict)?;
+        if let Some(source) = source(task) {
+            writeln!(out, "    it {source}")?;
+        }
         if let Some(fingerprint) = &task.fingerprint {
             writeln!(out, "    with the fingerprint {fingerprint}")?;
         }
@@ -110,6 +116,19 @@ fn hook_plan(out: &mut impl Write, hook: &HookPlan) -> io::Result<()> {
         writeln!(out, "{}: note: {problem}", hook.hook)?;
     }
     Ok(())
+}
+
+/// Where a task's certificate comes from, when it is not made here.
+pub fn source(task: &Task) -> Option<String> {
+    let issuer = task.issuer.as_ref()?;
+    let managed = task.bundle.certificates().and_then(|certificates| certificates.managed.as_deref());
+    Some(match managed.and_then(Managed::version) {
+        Some(version) => {
+            let (subject, end) = (version.says.subject_line(), time(version.says.not_after));
+            format!("comes from {issuer}, which has {} since {}, until {end}", subject, version.name)
+        }
+        None => format!("is to come from {issuer}"),
+    })
 }
 
 /// The files of a task in one line.

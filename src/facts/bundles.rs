@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::Sources;
-use crate::artifact::{Artifact, Bundle, Certificates, Content, Found, Model, What};
-use crate::config::Days;
+use super::tracked::Tracked;
+use super::{Sources, managed};
+use crate::artifact::{Artifact, Bundle, Certificates, Content, Found, Held, Managed, Model, Version, What};
+use crate::config::{Days, HookSettings};
 use crate::hook::reader::{self, Files, Reading, Role};
-use crate::hook::{self, ExtraName, Families, FileSpec, Hook, HookName};
+use crate::hook::{self, ExtraName, Families, FileSpec, Hook, HookName, Issuer};
 use crate::identity::Facet;
 use crate::ledger::Digest;
 use crate::pki::container::{self, Part};
@@ -29,6 +30,8 @@ struct Candidate {
     model: Model,
     algorithm: Option<crate::pki::Algorithm>,
     days: Option<u32>,
+    issuer: Issuer,
+    stop_gap: bool,
     files: Vec<CandidateFile>,
 }
 
@@ -68,34 +71,55 @@ impl Candidates {
 
 /// What the hook's program reads: what its configuration names, or, where there is no
 /// configuration to ask, what the package itself writes.
-pub fn candidates(hook: &Hook, families: &Families, files: &dyn Files) -> Candidates {
-    let models: Vec<&hook::Certificate> =
-        hook.certificates.iter().filter(|certificate| families.match_any(&certificate.family)).collect();
+pub fn candidates(
+    hook: &Hook,
+    settings: &HookSettings,
+    families: &Families,
+    files: &dyn Files,
+) -> Candidates {
+    let models: Vec<hook::Certificate> = hook
+        .certificates
+        .iter()
+        .filter(|certificate| families.match_any(&certificate.family))
+        .map(|certificate| as_set(certificate, settings))
+        .collect();
     let readouts: Vec<_> = hook
         .readers
         .iter()
         .filter(|reader| families.match_any(&reader.family))
-        .map(|reader| reader::read(reader.program, &reader.config, files))
-        .filter(|readout| !readout.config_missing)
+        .map(|reader| (reader.program, reader::read(reader.program, &reader.config, files)))
+        .filter(|(_, readout)| !readout.config_missing)
         .collect();
     if readouts.is_empty() {
-        let certificates = models.into_iter().map(Candidate::by_default).collect();
+        let certificates = models.iter().map(Candidate::by_default).collect();
         return Candidates { by_itself: true, certificates, problems: Vec::new() };
     }
-    let problems = readouts.iter().flat_map(|r| r.problems.iter().map(ToString::to_string)).collect();
+    let problems = readouts.iter().flat_map(|(_, r)| r.problems.iter().map(ToString::to_string)).collect();
     let certificates = readouts
         .iter()
-        .flat_map(|readout| &readout.readings)
-        .filter_map(|reading| {
+        .flat_map(|(program, readout)| readout.readings.iter().map(move |reading| (*program, reading)))
+        .filter_map(|(program, reading)| {
             let role = match reading.role {
                 Role::Server => "server",
                 Role::Client => "client",
             };
             let model = models.iter().find(|model| model.name == role).or_else(|| models.first())?;
-            Some(Candidate::by_reading(model, reading))
+            // What the others name is a file of trusted authorities, which is nobody's chain.
+            let chain = reading.chain.as_deref().filter(|_| program == reader::Program::Httpd);
+            Some(Candidate::by_reading(model, reading, chain))
         })
         .collect();
     Candidates { by_itself: false, certificates, problems }
+}
+
+/// A certificate with what the site says differently of it.
+fn as_set(certificate: &hook::Certificate, settings: &HookSettings) -> hook::Certificate {
+    let issuer = settings.issuer.clone().unwrap_or_else(|| certificate.issuer.clone());
+    hook::Certificate {
+        issuer,
+        stop_gap: settings.stop_gap.unwrap_or(certificate.stop_gap),
+        ..certificate.clone()
+    }
 }
 
 impl Candidate {
@@ -110,6 +134,8 @@ impl Candidate {
             model: Model { name: model.name.clone(), usage: model.usage.clone(), names: model.names.clone() },
             algorithm: model.algorithm,
             days: model.days,
+            issuer: model.issuer.clone(),
+            stop_gap: model.stop_gap,
             files: files.into_iter().chain(copies).collect(),
         }
     }
@@ -124,7 +150,9 @@ impl Candidate {
         Self::new(model, files.collect())
     }
 
-    fn by_reading(model: &hook::Certificate, reading: &Reading) -> Self {
+    /// `chain` is a file from which the program takes what it sends along; a self-signed certificate has
+    /// no use for it, so that it is left alone.
+    fn by_reading(model: &hook::Certificate, reading: &Reading, chain: Option<&Path>) -> Self {
         let written_by_package = |path: &Path| model.files.iter().any(|spec| spec.path == path);
         let like = |part: Part| model.files.iter().find(|spec| spec.holds.contains(&part));
         let file = |path: &Path,
@@ -147,16 +175,23 @@ impl Candidate {
             }
         };
         let key_like = like(Part::Key);
-        let files = if reading.key == reading.certificate {
+        let with_chain = |mut holds: Vec<Part>| {
+            if like(Part::Certificate).is_some_and(|spec| spec.holds.contains(&Part::Chain)) {
+                holds.push(Part::Chain);
+            }
+            holds
+        };
+        let mut files = if reading.key == reading.certificate {
             let holds = match key_like {
                 Some(spec) if spec.holds.contains(&Part::Certificate) => spec.holds.clone(),
-                _ => vec![Part::Key, Part::Certificate],
+                _ => with_chain(vec![Part::Key, Part::Certificate]),
             };
             vec![file(&reading.certificate, holds, key_like, Some(&reading.directive))]
         } else {
             let certificate_like = like(Part::Certificate);
-            let holds = |spec: Option<&FileSpec>, part: Part, other: Part| match spec {
-                Some(spec) if !spec.holds.contains(&other) => spec.holds.clone(),
+            let holds = |spec: Option<&FileSpec>, part: Part, other: Part| match (spec, part) {
+                (Some(spec), _) if !spec.holds.contains(&other) => spec.holds.clone(),
+                (_, Part::Certificate) => with_chain(vec![part]),
                 _ => vec![part],
             };
             let key_directive = reading.key_directive.as_ref();
@@ -170,6 +205,13 @@ impl Candidate {
                 ),
             ]
         };
+        let is_managed = model.issuer.service().is_some();
+        if let Some(chain) = chain.filter(|chain| is_managed && !files.iter().any(|f| f.spec.path == **chain))
+        {
+            let mut one = file(chain, vec![Part::Chain], like(Part::Certificate), Some(&reading.directive));
+            one.spec.hash_link = None;
+            files.push(one);
+        }
         Self::new(model, files)
     }
 }
@@ -210,6 +252,11 @@ pub fn build(
                 Err(error) => built.problems.push(error.to_string()),
             }
         }
+        // Virtual hosts with keys of their own may name one file for the chain.
+        let is_elsewhere = |real: &Path| {
+            built.bundles.iter().flat_map(|bundle| &bundle.artifacts).any(|artifact| artifact.real == real)
+        };
+        located.retain(|(file, real)| file.spec.holds != [Part::Chain] || !is_elsewhere(real));
         if let Some(owner) = lent_by {
             if !located.iter().all(|(file, real)| file.copy || owners.get(real) == Some(&owner)) {
                 let certificate = located.first().map(|(file, _)| file.spec.path.display().to_string());
@@ -226,7 +273,21 @@ pub fn build(
             .map(|(_, real)| real.clone());
         let Some(key) = key else { continue };
         let place = built.bundles.iter().position(|bundle| bundle.has_key(&key)).unwrap_or_else(|| {
+            let managed = candidate.issuer.service().map(|service| {
+                let topdir = managed::topdir(sources.root, &sources.settings.manager);
+                Box::new(Managed {
+                    service: service.clone(),
+                    stop_gap: candidate.stop_gap,
+                    is_live: sources.root.is_live(),
+                    held: managed::read(sources.root, &topdir, service, sources.now),
+                    differing: BTreeSet::new(),
+                })
+            });
+            if let Some(Managed { service, held: Held::Hidden(why), .. }) = managed.as_deref() {
+                built.problems.push(format!("what the manager holds of {service} may not be seen: {why}"));
+            }
             let certificates = Certificates {
+                managed,
                 algorithm: settings.algorithm.or(candidate.algorithm).unwrap_or(defaults.algorithm),
                 days: settings
                     .days
@@ -243,6 +304,13 @@ pub fn build(
             built.bundles.len() - 1
         });
         if let Some(bundle) = built.bundles.get_mut(place) {
+            let first = bundle.certificates().and_then(|all| all.managed.as_deref());
+            if first.map(|managed| &managed.service) != candidate.issuer.service() {
+                built.problems.push(format!(
+                    "{} holds the key of certificates with different issuers; the first of them counts",
+                    key.display()
+                ));
+            }
             add(bundle, sources, candidate.model, located, tracked);
         }
     }
@@ -273,6 +341,9 @@ fn add(
         if known(bundle, &real) {
             continue;
         }
+        if differs(sources, managed_version(bundle), &real, &file.spec.holds) {
+            note_difference(bundle, &file.spec.path);
+        }
         bundle.tracked = bundle.tracked.take().or_else(|| tracked.by(&file.spec.path, &real));
         let found = look(sources, &real);
         let links = match &file.spec.hash_link {
@@ -294,6 +365,26 @@ fn add(
             found,
             links,
         });
+    }
+}
+
+fn managed_version(bundle: &Bundle) -> Option<&Version> {
+    bundle.certificates()?.managed.as_deref()?.version()
+}
+
+/// Says whether a file that is there holds something else than the manager's version. What may not be
+/// read, or is not there, is told in other ways.
+fn differs(sources: &Sources<'_>, version: Option<&Version>, real: &Path, holds: &[Part]) -> bool {
+    let Some(version) = version else { return false };
+    match sources.root.read_optional(real).map(|content| content.map(Secret::new)) {
+        Ok(Some(content)) if !content.reveal().is_empty() => !version.is_in(content.reveal(), holds),
+        _ => false,
+    }
+}
+
+fn note_difference(bundle: &mut Bundle, path: &Path) {
+    if let What::Certificates(Certificates { managed: Some(managed), .. }) = &mut bundle.what {
+        managed.differing.insert(path.to_owned());
     }
 }
 
@@ -365,44 +456,6 @@ fn is_hash_link(name: &str) -> bool {
     })
 }
 
-/// Files that another program renews.
-pub struct Tracked {
-    certmonger: Vec<(PathBuf, String)>,
-}
-
-impl Tracked {
-    /// Reads certmonger's requests, where there are any.
-    pub fn gather(root: &Root) -> Self {
-        let directory = Path::new("/var/lib/certmonger/requests");
-        let names = root.names(directory).unwrap_or_default();
-        let read = |name| {
-            let path = directory.join(name);
-            Some((path.clone(), root.text(&path).ok()??))
-        };
-        Self { certmonger: names.into_iter().filter_map(read).collect() }
-    }
-
-    fn by(&self, path: &Path, real: &Path) -> Option<String> {
-        if real.starts_with("/etc/letsencrypt") {
-            return Some(format!("{} is renewed by certbot", path.display()));
-        }
-        let names_it = |text: &str| {
-            text.lines()
-                .filter_map(|line| line.split_once('='))
-                .filter(|(key, _)| {
-                    *key == "cert_file"
-                        || *key == "key_file"
-                        || *key == "key_storage_location"
-                        || *key == "cert_storage_location"
-                })
-                .any(|(_, value)| Path::new(value) == path || Path::new(value) == real)
-        };
-        self.certmonger.iter().find(|(_, text)| names_it(text)).map(|(request, _)| {
-            format!("{} is tracked by certmonger ({})", path.display(), request.display())
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -418,15 +471,5 @@ mod tests {
         ] {
             assert_eq!(is_hash_link(name), is, "{name}");
         }
-    }
-
-    #[test]
-    fn who_tracks_a_file() {
-        let request = "id=1\nkey_storage_location=/etc/pki/tls/private/x.key\ncert_storage_location=/etc/pki/tls/certs/x.crt\n";
-        let tracked = Tracked { certmonger: vec![("/var/lib/certmonger/requests/1".into(), request.into())] };
-        let by = |path: &str, real: &str| tracked.by(Path::new(path), Path::new(real));
-        assert!(by("/etc/pki/tls/certs/x.crt", "/etc/pki/tls/certs/x.crt").unwrap().contains("certmonger"));
-        assert!(by("/etc/x.pem", "/etc/letsencrypt/archive/x/cert1.pem").unwrap().contains("certbot"));
-        assert_eq!(by("/etc/y.pem", "/etc/y.pem"), None);
     }
 }

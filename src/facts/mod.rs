@@ -4,9 +4,11 @@
 mod bundles;
 mod identity;
 mod machine;
+pub mod managed;
 mod packages;
 mod program;
 pub mod scriptlets;
+mod tracked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -123,7 +125,9 @@ fn hooks(
     applicable: &[&Hook],
 ) -> BTreeMap<HookName, HookFacts> {
     let files = RootFiles(sources.root);
-    let found: Vec<_> = applicable.iter().map(|hook| bundles::candidates(hook, families, &files)).collect();
+    let settings = |hook: &Hook| sources.settings.hook(&hook.name);
+    let found: Vec<_> =
+        applicable.iter().map(|hook| bundles::candidates(hook, &settings(hook), families, &files)).collect();
     let mut owners: BTreeMap<PathBuf, HookName> = BTreeMap::new();
     for by_itself in [true, false] {
         for (hook, found) in applicable.iter().zip(&found).filter(|(_, found)| found.by_itself == by_itself) {
@@ -133,7 +137,7 @@ fn hooks(
             }
         }
     }
-    let tracked = bundles::Tracked::gather(sources.root);
+    let tracked = tracked::Tracked::gather(sources.root);
     applicable
         .iter()
         .zip(found)

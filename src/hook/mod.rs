@@ -4,6 +4,7 @@
 //! program's configuration names them, which units read them, and what is to happen while they are
 //! stale. `manifest` reads it from TOML; `reader` finds out what the program really reads.
 
+pub mod issuer;
 pub mod manifest;
 pub mod program;
 pub mod reader;
@@ -20,6 +21,7 @@ use crate::pki::container::Part;
 use crate::pki::{Algorithm, Usage, ssh};
 use crate::probe::protocol::Protocol;
 
+pub use issuer::Issuer;
 use template::Template;
 
 /// A hook's name: that of its file without `.toml`.
@@ -191,6 +193,10 @@ pub struct Certificate {
     pub days: Option<u32>,
     /// Names beside the full one.
     pub names: Vec<ExtraName>,
+    /// Who issues it.
+    pub issuer: Issuer,
+    /// While its manager has none that will do, a self-signed one stands in.
+    pub stop_gap: bool,
     /// The files that the program reads.
     pub files: Vec<FileSpec>,
     /// Further copies for other readers: trust directories.

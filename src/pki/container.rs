@@ -16,7 +16,8 @@ pub enum Part {
     Key,
     /// The certificate itself.
     Certificate,
-    /// The certificates that issued it, nearest first; nothing for a self-signed one.
+    /// The certificates that issued it, nearest first; nothing for a self-signed one. A file for them
+    /// alone then holds the certificate itself.
     Chain,
     /// Diffie-Hellman parameters.
     Dh,
@@ -87,20 +88,41 @@ pub fn read(text: &[u8]) -> Contents {
 pub fn keep_order(wanted: &[Part], there: &[Part]) -> Vec<Part> {
     let kept: Vec<Part> =
         there.iter().copied().filter(|part| wanted.contains(part) || *part == Part::Dh).collect();
-    // A self-signed certificate has no chain: that part is empty wherever it stands.
+    // Where the old file had no chain, its place is behind the certificate.
     let whole = wanted.iter().all(|part| kept.contains(part) || *part == Part::Chain);
-    if whole { kept } else { wanted.to_vec() }
+    let lacks_chain = wanted.contains(&Part::Chain) && !kept.contains(&Part::Chain);
+    if !whole || (lacks_chain && !kept.contains(&Part::Certificate)) {
+        return wanted.to_vec();
+    }
+    let with_chain = |part| match part {
+        Part::Certificate if lacks_chain => vec![part, Part::Chain],
+        _ => vec![part],
+    };
+    kept.into_iter().flat_map(with_chain).collect()
 }
 
-/// Writes a file's parts in their order; a self-signed certificate has no chain to be written.
-pub fn write(parts: &[Part], key: &Secret, certificate: &str, dh: &str) -> Secret {
+/// What a file is written of, as PEM.
+#[derive(Debug, Clone, Copy)]
+pub struct Pieces<'a> {
+    /// The key.
+    pub key: &'a Secret,
+    /// The certificate.
+    pub certificate: &'a str,
+    /// Those that issued it, nearest first; empty for a self-signed one.
+    pub chain: &'a str,
+    /// Diffie-Hellman parameters.
+    pub dh: &'a str,
+}
+
+/// Writes a file's parts in their order.
+pub fn write(parts: &[Part], pieces: &Pieces<'_>) -> Secret {
     let content: Vec<u8> = parts
         .iter()
         .flat_map(|part| match part {
-            Part::Key => key.reveal(),
-            Part::Certificate => certificate.as_bytes(),
-            Part::Chain => &[],
-            Part::Dh => dh.as_bytes(),
+            Part::Key => pieces.key.reveal(),
+            Part::Certificate => pieces.certificate.as_bytes(),
+            Part::Chain => pieces.chain.as_bytes(),
+            Part::Dh => pieces.dh.as_bytes(),
         })
         .copied()
         .collect();
@@ -156,6 +178,9 @@ mod tests {
             ("sscg's CA goes", vec![C], vec![C, Chain], vec![C]),
             ("nothing there", vec![K, C], vec![], vec![K, C]),
             ("half of it there", vec![K, C], vec![C], vec![K, C]),
+            ("a chain comes behind its certificate", vec![K, C, Chain], vec![C, K], vec![C, Chain, K]),
+            ("or stays where it was", vec![K, C, Chain], vec![C, K, Chain], vec![C, K, Chain]),
+            ("a chain of its own", vec![Chain], vec![C], vec![Chain]),
         ];
         for (case, wanted, there, expected) in cases {
             assert_eq!(keep_order(&wanted, &there), expected, "{case}");
@@ -166,9 +191,16 @@ mod tests {
     fn what_is_written_is_read() {
         let key = PrivateKey::generate(Algorithm::P256).unwrap().to_pem(Container::Pkcs8).unwrap();
         let certificate = pem::encode(&pem::Pem::new("CERTIFICATE", b"x".to_vec()));
-        let parts = [Part::Key, Part::Certificate, Part::Dh];
         let dh = Group::Ffdhe3072.parameters().to_pem().unwrap();
-        let text = write(&parts, &key, &certificate, &dh);
-        assert_eq!(read(text.reveal()).parts, parts);
+        let chain = pem::encode(&pem::Pem::new("CERTIFICATE", b"y".to_vec()));
+        let pieces = Pieces { key: &key, certificate: &certificate, chain: &chain, dh: &dh };
+        let parts = [Part::Key, Part::Certificate, Part::Chain, Part::Dh];
+        let written = read(write(&parts, &pieces).reveal());
+        assert_eq!(
+            (written.parts, written.certificates),
+            (parts.to_vec(), vec![b"x".to_vec(), b"y".to_vec()])
+        );
+        let alone = read(write(&[Part::Chain], &pieces).reveal());
+        assert_eq!(alone.certificates, [b"y".to_vec()]);
     }
 }

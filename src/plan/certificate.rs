@@ -60,10 +60,12 @@ impl Decision<'_> {
         let days = self.facts.renew_before_days.min(days / 3);
         let limit = self.facts.now + Duration::days(i64::from(days));
         let ends = bundle.artifacts.iter().filter_map(|artifact| match &artifact.found {
-            Found::Ours(made) => made.not_after,
+            // Somebody else renews it, up to its end.
+            Found::Ours(made) if made.issuer.is_some() => made.not_after.filter(|end| *end <= self.facts.now),
+            Found::Ours(made) => made.not_after.filter(|end| *end <= limit),
             _ => None,
         });
-        reasons.extend(ends.min().filter(|end| *end <= limit).map(|at| Reason::Ends { at }));
+        reasons.extend(ends.min().map(|at| Reason::Ends { at }));
         reasons
     }
 
@@ -108,7 +110,7 @@ impl Decision<'_> {
 }
 
 /// A copy that nobody has made yet is no reason to make its certificate anew.
-fn missing(bundle: &Bundle, with_copies: bool) -> Vec<Reason> {
+pub(super) fn missing(bundle: &Bundle, with_copies: bool) -> Vec<Reason> {
     let counts = bundle.artifacts.iter().filter(|artifact| with_copies || !artifact.copy);
     let files = counts.filter(|a| a.found == Found::Absent).map(|a| a.path.clone());
     let links = bundle.artifacts.iter().filter_map(|artifact| match &artifact.found {
@@ -118,6 +120,6 @@ fn missing(bundle: &Bundle, with_copies: bool) -> Vec<Reason> {
     files.chain(links).map(Reason::Missing).collect()
 }
 
-fn join(names: &BTreeSet<String>) -> String {
+pub(super) fn join(names: &BTreeSet<String>) -> String {
     names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }

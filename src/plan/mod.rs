@@ -6,7 +6,9 @@
 mod certificate;
 mod deferral;
 mod machine;
+mod managed;
 mod program;
+mod reason;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,8 +18,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::artifact::{Bundle, Found, Verdict, What};
-use crate::hook::{Check, HookName, Policy, Verb};
-use crate::identity::{self, Drift, Facet, HostName, Identity, Improper, Kind};
+use crate::hook::{Check, HookName, Issuer, Policy, Verb};
+use crate::identity::{self, Facet, HostName, Identity, Improper, Kind};
 use crate::ledger::{Entry, Ledger};
 use crate::pki::container::Part;
 use crate::pki::serial::Serial;
@@ -25,6 +27,7 @@ use crate::probe::protocol::Ports;
 use crate::seed::Subject;
 
 pub use deferral::Deferral;
+pub use reason::Reason;
 
 /// Everything that a plan needs to know of the world.
 #[derive(Debug, Clone)]
@@ -182,9 +185,38 @@ pub struct Task {
     /// Of the SSH host key that lies there, or that is replaced, as `ssh-keygen -l` prints it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// Who issues it, where it does not sign itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<Issuer>,
+    /// Where what is made comes from.
+    #[serde(skip_serializing_if = "Supply::is_own")]
+    pub supply: Supply,
+    /// What lies there may be served until something better is had.
+    #[serde(skip)]
+    pub tides_over: bool,
     /// What is to be made.
     #[serde(skip)]
     pub bundle: Bundle,
+}
+
+/// Where what is made comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Supply {
+    /// It is made here.
+    #[default]
+    Own,
+    /// It is what the certificate manager holds.
+    Installed,
+    /// It is what the certificate manager holds once it was asked for another one.
+    Asked,
+}
+
+impl Supply {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_own(&self) -> bool {
+        *self == Self::Own
+    }
 }
 
 /// What is done about a bundle.
@@ -201,58 +233,6 @@ pub enum Action {
     Note,
     /// Nothing: it does not hold, but it is not ours to replace.
     Leave,
-}
-
-/// Why a bundle no longer holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reason {
-    /// A file or link is not there.
-    Missing(PathBuf),
-    /// The machine is somebody else than when we made it.
-    Drifted(Drift),
-    /// It is the original's, and this machine is its clone.
-    Cloned(Drift),
-    /// The certificate does not name this machine.
-    Names {
-        /// The names that it carries.
-        says: String,
-    },
-    /// The certificate claims what nobody meant.
-    Untrue(String),
-    /// Its end is near or past.
-    Ends {
-        /// The end of its validity.
-        #[serde(with = "time::serde::rfc3339")]
-        at: OffsetDateTime,
-    },
-    /// The hook's own program says so.
-    Says(String),
-    /// The key is not the certificate's.
-    KeyMismatch(PathBuf),
-    /// Its key was in the image that this machine was made from: everybody who has that has the key.
-    FromImage,
-    /// The administrator asks for it.
-    Asked,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(path) => write!(f, "{} is missing", path.display()),
-            Self::Drifted(drift) => write!(f, "{drift}"),
-            Self::Cloned(drift) => write!(f, "this machine is a clone: {drift}"),
-            Self::Names { says } => write!(f, "it says {says}"),
-            Self::Says(why) => f.write_str(why),
-            Self::Untrue(field) => write!(f, "it claims {field}"),
-            Self::Ends { at } => write!(f, "it ends on {}", at.date()),
-            Self::KeyMismatch(path) => {
-                write!(f, "the key in {} belongs to another certificate", path.display())
-            }
-            Self::FromImage => f.write_str("its key was in the image that this machine was made from"),
-            Self::Asked => f.write_str("it is asked for"),
-        }
-    }
 }
 
 impl Plan {
@@ -290,11 +270,17 @@ impl HookPlan {
         self.tasks.iter().any(|task| task.action == action)
     }
 
+    /// Says whether what it makes no hurry of is all that is stale: what lies there may be served.
+    pub fn is_tided_over(&self) -> bool {
+        self.stale().all(|task| task.tides_over)
+    }
+
+    fn stale(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.iter().filter(|task| matches!(task.action, Action::Make | Action::Wait))
+    }
+
     fn makes(&self, real: &Path) -> bool {
-        self.tasks
-            .iter()
-            .filter(|task| matches!(task.action, Action::Make | Action::Wait))
-            .any(|task| task.bundle.artifacts.iter().any(|artifact| artifact.real == real))
+        self.stale().any(|task| task.bundle.artifacts.iter().any(|artifact| artifact.real == real))
     }
 }
 
@@ -376,22 +362,27 @@ struct Decision<'a> {
 impl Decision<'_> {
     fn hook(&self, name: &HookName, hook: &HookFacts) -> HookPlan {
         let entry = self.ledger.hook.get(name);
+        let tasks: Vec<Task> = hook.bundles.iter().map(|bundle| self.task(hook, entry, bundle)).collect();
+        let left_out = tasks.iter().filter_map(managed::left_out);
         HookPlan {
             hook: name.clone(),
             policy: hook.policy,
-            tasks: hook.bundles.iter().map(|bundle| self.task(hook, entry, bundle)).collect(),
+            problems: hook.problems.iter().cloned().chain(left_out).collect(),
+            tasks,
             deferred: None,
             borrowed: hook.borrowed.clone(),
             units: hook.units.clone(),
             tell: hook.units.clone(),
             checks: hook.checks.clone(),
-            problems: hook.problems.clone(),
         }
     }
 
     fn task(&self, hook: &HookFacts, entry: Option<&Entry>, bundle: &Bundle) -> Task {
         match &bundle.what {
-            What::Certificates(certificates) => self.certificate_task(hook, entry, bundle, certificates),
+            What::Certificates(certificates) => match &certificates.managed {
+                None => self.certificate_task(hook, entry, bundle, certificates),
+                Some(managed) => self.managed_task(hook, entry, bundle, (certificates, managed)),
+            },
             What::HostKey(_) | What::Secret(_) => self.machine_task(hook, entry, bundle),
             What::Program(made) => self.program_task(hook, entry, bundle, &made.answer),
         }
@@ -411,6 +402,9 @@ impl Task {
             reasons,
             action,
             fingerprint: bundle.fingerprint().map(str::to_owned),
+            issuer: None,
+            supply: Supply::Own,
+            tides_over: false,
             bundle: bundle.clone(),
         }
     }

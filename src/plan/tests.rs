@@ -11,15 +11,15 @@ use crate::ledger::{Digest, Made, RunId};
 use crate::pki::inspect::Certificate;
 use crate::pki::{Algorithm, Usage, ssh};
 
-fn day(number: i64) -> OffsetDateTime {
+pub(super) fn day(number: i64) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::days(20_000 + number)
 }
 
-fn name(text: &str) -> HookName {
+pub(super) fn name(text: &str) -> HookName {
     HookName::parse(text).unwrap()
 }
 
-fn identity(fqdn: &str) -> Identity {
+pub(super) fn identity(fqdn: &str) -> Identity {
     let fqdn = HostName::parse(fqdn).unwrap();
     Identity {
         hostname: Finding::known(fqdn.label().to_owned(), "test"),
@@ -31,15 +31,15 @@ fn identity(fqdn: &str) -> Identity {
     }
 }
 
-fn record(fqdn: &str) -> Record {
+pub(super) fn record(fqdn: &str) -> Record {
     identity(fqdn).to_record(None)
 }
 
-fn made(end: i64) -> Made {
+pub(super) fn made(end: i64) -> Made {
     Made { not_after: Some(day(end)), ..Made::of(b"x") }
 }
 
-fn certificate(subject: &[(&str, &str)], issuer: Option<&str>, end: i64) -> Certificate {
+pub(super) fn certificate(subject: &[(&str, &str)], issuer: Option<&str>, end: i64) -> Certificate {
     let subject: Vec<(String, String)> = subject.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
     Certificate {
         issuer: issuer.map_or(subject.clone(), |cn| vec![("CN".into(), cn.into())]),
@@ -59,7 +59,7 @@ fn certificate(subject: &[(&str, &str)], issuer: Option<&str>, end: i64) -> Cert
     }
 }
 
-fn content(certificate: Option<Certificate>, key: Option<[u8; 32]>) -> Found {
+pub(super) fn content(certificate: Option<Certificate>, key: Option<[u8; 32]>) -> Found {
     Found::Other(Box::new(Content {
         digest: Digest::of(b"y"),
         was_ours: false,
@@ -70,7 +70,7 @@ fn content(certificate: Option<Certificate>, key: Option<[u8; 32]>) -> Found {
     }))
 }
 
-fn bundle(key: Found, certificate: Found) -> Bundle {
+pub(super) fn bundle(key: Found, certificate: Found) -> Bundle {
     let artifact = |part: Part, found: Found| Artifact {
         path: format!("/etc/x.{part}").into(),
         real: format!("/etc/x.{part}").into(),
@@ -88,6 +88,7 @@ fn bundle(key: Found, certificate: Found) -> Bundle {
     };
     Bundle {
         what: What::Certificates(Certificates {
+            managed: None,
             algorithm: Algorithm::P256,
             days: 398,
             models: vec![Model {
@@ -101,7 +102,7 @@ fn bundle(key: Found, certificate: Found) -> Bundle {
     }
 }
 
-fn hook(bundles: Vec<Bundle>) -> HookFacts {
+pub(super) fn hook(bundles: Vec<Bundle>) -> HookFacts {
     HookFacts {
         watches: BTreeSet::from([Facet::Hostname, Facet::Domain, Facet::Seed]),
         policy: Policy::Disable,
@@ -115,7 +116,7 @@ fn hook(bundles: Vec<Bundle>) -> HookFacts {
     }
 }
 
-fn facts(fqdn: &str, hooks: Vec<(&str, HookFacts)>) -> Facts {
+pub(super) fn facts(fqdn: &str, hooks: Vec<(&str, HookFacts)>) -> Facts {
     Facts {
         now: day(0),
         built: day(-10),
@@ -130,7 +131,7 @@ fn facts(fqdn: &str, hooks: Vec<(&str, HookFacts)>) -> Facts {
     }
 }
 
-fn ledger(fqdn: &str) -> Ledger {
+pub(super) fn ledger(fqdn: &str) -> Ledger {
     let mut ledger = Ledger::default();
     ledger.names = record(fqdn).names();
     let entry = Entry {

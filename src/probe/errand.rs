@@ -5,7 +5,6 @@
 //! JSON, and the answer is data.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::protocol::Ports;
 use super::{Answer, Effort, Endpoint, Prober, Shown};
-use crate::service::{Errand, Services};
+use crate::service::{Errand, Services, this_program};
 use crate::system::root::Root;
 
 /// What the program is asked to do when it is sent.
@@ -124,13 +123,8 @@ fn unknown(endpoints: &[Endpoint], why: &str) -> Vec<Vec<Answer>> {
 }
 
 fn send<T: for<'de> Deserialize<'de>>(services: &dyn Services, question: &Question) -> Result<T, String> {
-    let ourselves = Root::open(Path::new("/"))
-        .and_then(|root| root.link_target(Path::new("/proc/self/exe")))
-        .map_err(|error| error.to_string())?
-        .and_then(|path| path.to_str().map(str::to_owned))
-        .ok_or("it is not known where this program lies")?;
     let question = serde_json::to_string(question).map_err(|error| error.to_string())?;
-    let command = [ourselves, COMMAND.to_owned(), question];
+    let command = [this_program()?, COMMAND.to_owned(), question];
     let errand = Errand {
         network: true,
         kept: OCTETS,
@@ -143,6 +137,8 @@ fn send<T: for<'de> Deserialize<'de>>(services: &dyn Services, question: &Questi
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::pki::Algorithm;
     use crate::pki::issue::tests::made;

@@ -7,6 +7,8 @@
 //! is told of it.
 
 mod gating;
+#[cfg(test)]
+mod lineages;
 mod look;
 #[cfg(test)]
 mod programs;
@@ -31,7 +33,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tracing::warn;
 
-use crate::apply::{self, Payload, Run};
+use crate::apply::{self, ApplyError, Manager, Payload, Run};
+use crate::facts::managed;
 use crate::fault::Fault;
 use crate::hook::HookName;
 use crate::ledger::{Ledger, RunId};
@@ -240,7 +243,10 @@ fn make(
     let began = after(ledger.latest(), world.now);
     let id = RunId::new(began);
     let backdate_hours = seen.settings.certificates.backdate_hours.count();
+    let topdir = managed::topdir(world.root, &seen.settings.manager);
+    let manager = Manager::new(world.root, world.services, topdir, seconds(world.now));
     let run = Run {
+        manager: &manager,
         root: world.root,
         services: world.services,
         facts: &seen.facts,
@@ -271,7 +277,12 @@ fn make(
         let Some(ready) = ready.remove(&step.hook) else { continue };
         match apply::apply(&run, step, ready, seen.ledger.hook.get(&step.hook)) {
             Ok(done) => applied.push((step, done)),
-            Err(error) => report.fail(ledger, step, world.now, error.to_string()),
+            Err(error) => {
+                report.fail(ledger, step, world.now, error.to_string());
+                if matches!(error, ApplyError::Manager(_)) {
+                    ledger.blame_manager(&step.hook);
+                }
+            }
         }
     }
     tell::decide(world, lock, proof, applied, ledger, report)?;

@@ -162,8 +162,24 @@ impl Report {
         self.outcomes.insert(step.hook.clone(), Outcome::Failed(reason));
     }
 
+    /// Records that something self-signed stands in for what the certificate manager was asked for.
+    pub(super) fn stand_in(&mut self, ledger: &mut Ledger, step: &HookPlan, now: OffsetDateTime, why: &str) {
+        let told = format!("{}: a self-signed certificate stands in: {why}", step.hook);
+        warn!(hook = %step.hook, "{told}");
+        ledger.record_failure(step.hook.clone(), seconds(now), self.boot.as_deref(), why.to_owned());
+        ledger.blame_manager(&step.hook);
+        self.failures.push(told);
+    }
+
     /// Why what a hook's units would serve is stale after this run; nothing when it is not.
     pub(super) fn why_stale(&self, planned: &Plan, hook: &HookPlan) -> Option<String> {
+        let is_tided_over = |name: &HookName| {
+            let owner = planned.hooks.iter().find(|planned| planned.hook == *name);
+            owner.is_none_or(HookPlan::is_tided_over)
+        };
+        if hook.is_tided_over() && hook.borrowed.values().all(is_tided_over) {
+            return None;
+        }
         let failed = |name: &HookName| match self.outcomes.get(name) {
             Some(Outcome::Failed(reason)) => Some(reason.clone()),
             _ => None,

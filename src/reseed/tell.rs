@@ -70,6 +70,9 @@ fn stand(
         Err(error) => return Ok(Err(error.to_string())),
     };
     ledger.record(step.hook.clone(), applied.entry.clone());
+    if let Some(why) = applied.stands_in {
+        report.stand_in(ledger, step, world.now, &why);
+    }
     store::save_ledger(world.root, lock, ledger)?;
     committed.finish()?;
     info!(hook = %step.hook, files = applied.entry.file.len(), "{}: made again", step.hook);

@@ -63,7 +63,7 @@ pub(super) fn rename(dir: &tempfile::TempDir, fqdn: &str) {
 }
 
 /// The name that a pair is for; fails when the key is another certificate's.
-fn whole(root: &Root, key: &str, certificate: &str) -> Option<String> {
+pub(super) fn whole(root: &Root, key: &str, certificate: &str) -> Option<String> {
     let read = |path| root.read_optional(Path::new(path)).unwrap();
     let (Some(key), Some(certificate)) = (read(key), read(certificate)) else {
         assert_eq!(read(key).is_some(), read(certificate).is_some(), "half a pair");
@@ -75,7 +75,7 @@ fn whole(root: &Root, key: &str, certificate: &str) -> Option<String> {
     says.common_name().map(str::to_owned)
 }
 
-fn both(root: &Root) -> [Option<String>; 2] {
+pub(super) fn both(root: &Root) -> [Option<String>; 2] {
     [
         whole(root, "/etc/pair/x.key", "/etc/pair/x.crt"),
         whole(root, "/etc/combined/x.pem", "/etc/combined/x.pem"),
@@ -147,7 +147,7 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    fn refusing(units: &[&str]) -> Self {
+    pub(super) fn refusing(units: &[&str]) -> Self {
         Self {
             refusing: RefCell::new(units.iter().map(|unit| (*unit).to_owned()).collect()),
             ..Self::default()

@@ -66,6 +66,18 @@ impl<'a> Errand<'a> {
     }
 }
 
+/// Where this program itself lies, to be sent on an errand.
+///
+/// # Errors
+/// In words, when the kernel does not say so.
+pub fn this_program() -> Result<String, String> {
+    Root::open(Path::new("/"))
+        .and_then(|root| root.link_target(Path::new("/proc/self/exe")))
+        .map_err(|error| error.to_string())?
+        .and_then(|path| path.to_str().map(str::to_owned))
+        .ok_or_else(|| "it is not known where this program lies".into())
+}
+
 /// What can be asked of a service manager.
 pub trait Services {
     /// Says whether there is anybody to be asked: not in another root, and not yet in early boot.

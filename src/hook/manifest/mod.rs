@@ -13,8 +13,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Applies, Certificate, Check, ExtraName, FileSpec, Hook, HookName, HostKey, PlaceSpec, Policy, Probe,
-    Reader, SecretFile, Unit, Verb, reader,
+    Applies, Certificate, Check, ExtraName, FileSpec, Hook, HookName, HostKey, Issuer, PlaceSpec, Policy,
+    Probe, Reader, SecretFile, Unit, Verb, reader,
 };
 use crate::fault::Fault;
 use crate::hook::program::Program;
@@ -170,6 +170,8 @@ struct CertificateText {
     days: Option<Spanned<u32>>,
     #[serde(default)]
     names: Vec<Spanned<String>>,
+    issuer: Option<Spanned<Issuer>>,
+    stop_gap: Option<Spanned<bool>>,
     file: Vec<FileText>,
     #[serde(default)]
     copy: Vec<FileText>,
@@ -333,6 +335,13 @@ impl Checker<'_> {
             .collect::<Result<Vec<_>, _>>()?;
         let files = text.file.into_iter().map(|f| self.file(f)).collect::<Result<Vec<_>, _>>()?;
         let copies = text.copy.into_iter().map(|f| self.file(f)).collect::<Result<Vec<_>, _>>()?;
+        let issuer = text.issuer.map_or(Issuer::Itself, Spanned::into_inner);
+        if let Some(stop_gap) = &text.stop_gap
+            && issuer == Issuer::Itself
+        {
+            let message = "a stop-gap is for a certificate with issuer = \"manager:GROUP/SERVICE\"";
+            return Err(self.at(stop_gap, message));
+        }
         for part in [Part::Key, Part::Certificate] {
             if !files.iter().any(|file| file.holds.contains(&part)) {
                 let message = format!(
@@ -349,6 +358,8 @@ impl Checker<'_> {
             algorithm: text.algorithm,
             days: text.days.map(Spanned::into_inner),
             names,
+            issuer,
+            stop_gap: text.stop_gap.is_some_and(Spanned::into_inner),
             files,
             copies,
         })
