@@ -21,8 +21,9 @@ use std::process::{Command, Stdio};
 
 use reseed::manager::config::{AlternativeName, Dane, DaneHosts};
 use reseed::manager::dane::{
-    Link, Record, Version, association, changed, group_file, parse, publish, records, service_file,
+    Record, Version, association, changed, group_file, parse, publish, records, service_file,
 };
+use reseed::manager::lineage::Link;
 use support::{checked, has, scratch};
 
 const APEX: &str = "example.com";

@@ -14,15 +14,32 @@
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
 
 pub mod ca;
+pub mod clean;
 pub mod config;
 pub mod dane;
+pub mod deliver;
+pub mod describe;
 pub mod dhparm;
+pub mod distribute;
 pub mod dns;
+pub mod exchangers;
+pub mod issue;
 pub mod legacy;
 pub mod lineage;
+pub mod load;
 pub mod name;
+pub mod nearest;
 pub mod pending;
 pub mod production;
 pub mod published;
+pub mod renew;
+pub mod report;
+pub mod restarts;
+pub mod revoke;
+pub mod roll;
+pub mod run;
 pub mod schedule;
+pub mod select;
+pub mod settle;
+pub mod status;
 pub mod tree;

@@ -148,6 +148,13 @@ impl Pending {
         state.groups.extend(groups);
     }
 
+    /// Adds an action that is found by looking: one that is known already goes on counting its attempts.
+    pub fn add_new(&mut self, action: Action, now: OffsetDateTime) {
+        if !self.contains(&action) {
+            self.add(action, [], now);
+        }
+    }
+
     /// Forgets an action, because it has been done or nobody wants it any more.
     pub fn done(&mut self, action: &Action) {
         self.0.remove(action);

@@ -74,7 +74,8 @@ impl<'a> Production<'a> {
             }
         }
         let fresh = exchanges.iter().map(|exchange| exchange.fresh.as_path()).collect();
-        if let Err(error) = self.root.sync_contents(&fresh) {
+        let above = exchanges.iter().flat_map(|one| one.target.ancestors().skip(1).take(3)).collect();
+        if let Err(error) = self.root.sync_contents(&fresh, &above) {
             let reason = error.to_string();
             failed.extend(
                 exchanges.into_iter().map(|one| (one.name, PathError::refused(&one.target, reason.clone()))),
@@ -121,7 +122,7 @@ impl<'a> Production<'a> {
             Some(Kind::Directory) => true,
             Some(_) => return Err(PathError::refused(&target, "is no directory; move it away")),
         };
-        self.root.make_directory(&fresh, 0o750)?;
+        self.root.draft_directory(&fresh, 0o750)?;
         for (file, content, is_secret) in served(name, &version.files) {
             let attributes = self.attributes(&target.join(file), is_secret)?;
             self.root.draft(&fresh.join(file), content.reveal(), &attributes)?;
@@ -141,7 +142,7 @@ impl<'a> Production<'a> {
         self.root.make_directory(&self.top, 0o750)?;
         self.root.make_directory(&self.top.join(name.group()), 0o755)?;
         let service = self.top.join(name.group()).join(name.service());
-        self.root.make_directory(&service, 0o750)?;
+        self.root.draft_directory(&service, 0o750)?;
         self.root.resolve(&service)
     }
 

@@ -95,6 +95,11 @@ impl<'a> Tree<'a> {
         self.certificates().join(name.group()).join(name.service())
     }
 
+    /// What is published for DANE of a group.
+    pub fn group_tlsa(&self, group: &str) -> PathBuf {
+        self.certificates().join(group).join(format!("tlsa.{group}"))
+    }
+
     /// Every service that has a directory, sorted.
     ///
     /// # Errors
@@ -121,16 +126,18 @@ impl<'a> Tree<'a> {
 
     // ---- reading -------------------------------------------------------------------------------
 
-    /// What there is of a service's certificate.
+    /// What there is of a service's certificate; `prev` only where `curr` cannot be served.
     ///
     /// # Errors
     /// [`PathError`] when something is there and cannot be read.
     pub fn lineage(&self, name: &ServiceName) -> Result<Lineage, PathError> {
-        let version = |link| match self.linked(name, link)? {
-            Some(version) => self.version(name, version).map(Some),
-            None => Ok(None),
+        let (curr, next) = (self.linked_version(name, Link::Curr)?, self.linked_version(name, Link::Next)?);
+        // Nobody asks for what was before while what is now can be served.
+        let prev = match &curr {
+            Some(curr) if curr.is_sound() => None,
+            _ => self.linked_version(name, Link::Prev)?,
         };
-        Ok(Lineage { curr: version(Link::Curr)?, next: version(Link::Next)?, prev: version(Link::Prev)? })
+        Ok(Lineage { curr, next, prev })
     }
 
     /// The version to which a link leads, when that is there.
@@ -138,6 +145,14 @@ impl<'a> Tree<'a> {
         let target = self.root.link_target(&self.service(name).join(link.name()))?;
         let Some(version) = target.and_then(|target| VersionName::of_link(&target)) else { return Ok(None) };
         Ok(self.is_directory(&self.directory(name, &version))?.then_some(version))
+    }
+
+    /// The version to which a link leads, read.
+    ///
+    /// # Errors
+    /// As for [`Tree::lineage`].
+    pub fn linked_version(&self, name: &ServiceName, link: Link) -> Result<Option<Version>, PathError> {
+        self.linked(name, link)?.map(|version| self.version(name, version)).transpose()
     }
 
     /// A version's directory.
@@ -189,8 +204,17 @@ impl<'a> Tree<'a> {
 
     // ---- writing -------------------------------------------------------------------------------
 
-    /// Writes the files of a new version into a directory of its own and returns its name. Nothing points to
-    /// it, and it is not flushed yet: [`Tree::switch`] does that for all that it is given.
+    /// The name of a new version: none that is there already.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn unused(&self, name: &ServiceName, now: OffsetDateTime) -> Result<VersionName, PathError> {
+        let taken = self.root.names(&self.service(name).join(VERSIONS))?;
+        Ok(VersionName::unused(now, |name| taken.iter().any(|taken| taken == name.as_str())))
+    }
+
+    /// Writes the files of a new version into a directory of its own. Nothing points to it, and it is not
+    /// flushed yet: [`Tree::switch`] does that for all that it is given.
     ///
     /// # Errors
     /// [`PathError`]; what was written is cleaned away by a later run.
@@ -198,27 +222,32 @@ impl<'a> Tree<'a> {
         &self,
         _lock: &Lock,
         name: &ServiceName,
+        version: &VersionName,
         files: &Files,
-        now: OffsetDateTime,
-    ) -> Result<VersionName, PathError> {
+    ) -> Result<(), PathError> {
         self.prepare(name)?;
-        let taken = self.root.names(&self.service(name).join(VERSIONS))?;
-        let version = VersionName::unused(now, |name| taken.iter().any(|taken| taken == name.as_str()));
-        let directory = self.directory(name, &version);
-        self.root.make_directory(&directory, GUARDED)?;
+        let directory = self.directory(name, version);
+        self.root.draft_directory(&directory, GUARDED)?;
         let directory = self.root.resolve(&directory)?;
-        for (file, content, mode) in contents(files) {
-            self.root.draft(&directory.join(file), content, &own_attributes(mode))?;
-        }
-        Ok(version)
+        contents(files).into_iter().try_for_each(|(file, content, mode)| {
+            self.root.draft(&directory.join(file), content, &own_attributes(mode))
+        })
     }
 
-    /// Makes a service's directories.
-    fn prepare(&self, name: &ServiceName) -> Result<(), PathError> {
+    /// Makes a group's directory.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn prepare_group(&self, group: &str) -> Result<(), PathError> {
         self.root.make_directory(&self.certificates(), OPEN)?;
-        self.root.make_directory(&self.certificates().join(name.group()), GUARDED)?;
-        self.root.make_directory(&self.service(name), OPEN)?;
-        self.root.make_directory(&self.service(name).join(VERSIONS), GUARDED)
+        self.root.make_directory(&self.certificates().join(group), GUARDED)
+    }
+
+    /// Makes a service's directories; [`Tree::switch`] flushes them.
+    fn prepare(&self, name: &ServiceName) -> Result<(), PathError> {
+        self.prepare_group(name.group())?;
+        self.root.draft_directory(&self.service(name), OPEN)?;
+        self.root.draft_directory(&self.service(name).join(VERSIONS), GUARDED).map(drop)
     }
 
     /// Switches links, those of many services in one step: after a power cut at any moment either all of them
@@ -245,14 +274,18 @@ impl<'a> Tree<'a> {
     }
 
     fn switch_together(&self, moves: &[Move]) -> Result<(), PathError> {
-        let mut directories = BTreeSet::new();
-        for one in moves {
-            for version in &one.fresh {
-                directories.insert(self.root.resolve(&self.directory(&one.name, version))?);
-            }
+        // What a link will lead to is on stable storage before the link is, with all directories above it.
+        let (mut versions, mut above) = (BTreeSet::new(), BTreeSet::new());
+        for one in moves.iter().filter(|one| !one.fresh.is_empty()) {
+            let service = self.root.resolve(&self.service(&one.name))?;
+            versions.extend(one.fresh.iter().map(|version| service.join(version.target())));
+            above.insert(service.join(VERSIONS));
+            above.extend(service.ancestors().take(3).map(Path::to_owned));
         }
-        // What a link will lead to is on stable storage before the link is.
-        self.root.sync_contents(&directories.iter().map(PathBuf::as_path).collect())?;
+        self.root.sync_contents(
+            &versions.iter().map(PathBuf::as_path).collect(),
+            &above.iter().map(PathBuf::as_path).collect(),
+        )?;
         let changes: Vec<Change> = moves.iter().flat_map(|one| one.changes.iter().cloned()).collect();
         let staged = Staged::begin(self.place(), "switch", &changes, String::new(), None)?;
         staged.swap()?.commit()?.finish()

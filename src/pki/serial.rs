@@ -6,6 +6,7 @@
 //! taken as they are: the counter goes on from their upper part.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, de};
 
@@ -78,10 +79,11 @@ impl Serialize for Serial {
     }
 }
 
-impl<'de> Deserialize<'de> for Serial {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let octets = (text.len() % 2 == 0 && text.is_ascii())
+impl FromStr for Serial {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let octets = (text.len().is_multiple_of(2) && text.is_ascii())
             .then(|| {
                 (0..text.len())
                     .step_by(2)
@@ -91,7 +93,13 @@ impl<'de> Deserialize<'de> for Serial {
             .flatten();
         octets
             .and_then(|octets| Self::from_octets(&octets))
-            .ok_or_else(|| de::Error::custom("a serial is an even number of hexadecimal digits, at most 40"))
+            .ok_or_else(|| "a serial is an even number of hexadecimal digits, at most 40".to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Serial {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

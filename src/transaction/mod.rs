@@ -289,6 +289,8 @@ fn stage(
         }
         backup.close(root)?;
     }
+    // Where whole file systems are flushed in the end, no file is flushed before.
+    let create = if directories(journal).len() > ONE_BY_ONE { Root::draft } else { Root::create };
     for (item, change) in journal.items.iter().zip(changes) {
         match change {
             Change::File { content, attributes, exact, .. } => {
@@ -296,7 +298,7 @@ fn stage(
                     Kind::Replace if !exact => Some(root.attributes(&item.path)?),
                     _ => None,
                 };
-                root.create(&item.new, content.reveal(), existing.as_ref().unwrap_or(attributes))?;
+                create(root, &item.new, content.reveal(), existing.as_ref().unwrap_or(attributes))?;
             }
             Change::Link { target, .. } => root.symlink(&item.new, target)?,
             Change::Remove { .. } => {}
@@ -350,7 +352,7 @@ fn remove_if_there(root: &Root, path: &Path) -> Result<(), PathError> {
 }
 
 fn sync_directories(root: &Root, journal: &Journal) -> Result<(), PathError> {
-    let directories: BTreeSet<&Path> = journal.items.iter().map(|item| parent(&item.path)).collect();
+    let directories = directories(journal);
     if directories.len() > ONE_BY_ONE {
         return root.sync_all(&directories);
     }
@@ -359,6 +361,10 @@ fn sync_directories(root: &Root, journal: &Journal) -> Result<(), PathError> {
         Err(error) if error.is_missing() => Ok(()),
         done => done,
     })
+}
+
+fn directories(journal: &Journal) -> BTreeSet<&Path> {
+    journal.items.iter().map(|item| parent(&item.path)).collect()
 }
 
 fn parent(path: &Path) -> &Path {

@@ -1,28 +1,78 @@
 //! `reseed manager …`
 
+mod check;
 mod dhparm;
+mod outcome;
+mod status;
+mod top;
+mod verbs;
 
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Status, text};
+use crate::manager::{clean, distribute, renew, revoke, roll};
 use crate::reseed::World;
 use crate::system::root::Root;
 
 /// The certificate manager
+///
+/// Certificates of many services, each in a lineage of versions: `curr` is served, `next` waits, `prev` was.
+/// They are signed by an own authority or by somebody else's, rolled over so that DANE never breaks, and brought
+/// to where they are served. It reads the configuration of ssl-mgr as it is, in conf.d beneath its top directory,
+/// and keeps its trees.
+///
+/// SELECTION is GROUP, GROUP/SERVICE or GROUP:SERVICE,SERVICE; none means the groups that are active.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
+    /// The top directory
+    ///
+    /// Else $SSL_MGR_TOPDIR, the current directory, /etc/reseed/manager or /etc/ssl-mgr: the first that has a
+    /// directory conf.d.
+    #[arg(long, global = true, value_name = "DIR")]
+    topdir: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Status(status::Arguments),
+    Check(check::Arguments),
+    Renew(verbs::Renew),
+    Roll(verbs::Roll),
+    Distribute(verbs::Distribute),
+    DnsRefresh(verbs::DnsRefresh),
+    Clean(verbs::Clean),
+    Revoke(verbs::Revoke),
+    Crl(verbs::Crl),
     Dhparm(dhparm::Arguments),
 }
 
 pub fn run(world: World<'_>, _verbose: bool, arguments: &Arguments) -> Result<Status, Failure> {
-    match &arguments.command {
-        Command::Dhparm(arguments) => dhparm::run(world, arguments),
+    let there = || top::world(&world, arguments.topdir.as_deref());
+    let report = match &arguments.command {
+        Command::Dhparm(arguments) => return dhparm::run(world, arguments),
+        Command::Status(arguments) => return status::run(&there()?, arguments),
+        Command::Check(arguments) => return check::run(&there()?, arguments),
+        Command::Renew(asked) => renew::renew(there()?, &asked.request())?,
+        Command::Roll(asked) => roll::roll(there()?, &asked.request())?,
+        Command::Distribute(asked) => distribute::distribute(there()?, &asked.request())?,
+        Command::DnsRefresh(asked) => distribute::distribute(there()?, &asked.request())?,
+        Command::Clean(asked) => clean::clean(there()?, &asked.request())?,
+        Command::Revoke(asked) => revoke::revoke(there()?, &asked.request()?)?,
+        Command::Crl(asked) => revoke::lists(there()?, &asked.authorities)?,
+    };
+    outcome::tell(&report, arguments.command.wants_json())
+}
+
+impl Command {
+    fn wants_json(&self) -> bool {
+        match self {
+            Self::Renew(verbs::Renew { json, .. })
+            | Self::Roll(verbs::Roll { json, .. })
+            | Self::Distribute(verbs::Distribute { json, .. }) => *json,
+            _ => false,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::fault::Fault;
 use crate::manager::name::ServiceName;
 use crate::pki::serial::Serial;
+use crate::pki::x509::crl::Reason;
 
 /// The file of issued certificates, in the authority's directory.
 pub const ISSUED: &str = "issued.jsonl";
@@ -88,8 +89,8 @@ pub struct Revoked {
     /// When it was revoked.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// Why, by the name of RFC 5280 section 5.3.1.
-    pub reason: String,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// The revocations of an authority, and the number of its last CRL.
@@ -157,7 +158,7 @@ mod tests {
     fn revocations() {
         let mut revocations = Revocations { number: 7, ..Revocations::default() };
         let serial = Serial::next(None, None, [3; 20]);
-        let (service, reason) = ("example.com/web".to_owned(), "keyCompromise".to_owned());
+        let (service, reason) = ("example.com/web".to_owned(), Reason::KeyCompromise);
         revocations.revoked.push(Revoked { serial, service, at: AT, reason });
         let text = revocations.to_text().unwrap();
         assert_eq!(Revocations::parse(Path::new("r"), &text).unwrap(), revocations);

@@ -20,6 +20,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::lineage::Link;
+
 pub use association::association;
 pub use owners::{hosts, records};
 pub use read::parse;
@@ -47,16 +49,6 @@ impl Record {
     fn identity(&self) -> (&str, u8, u8, u8, &[u8]) {
         (&self.owner, self.usage, self.selector, self.matching, &self.data)
     }
-}
-
-/// Which version of a service's certificate a record is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Link {
-    /// The one that is served.
-    Curr,
-    /// Its successor.
-    Next,
 }
 
 /// The records of one version of a service, as they go into the file of its group.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::{Link, Record, Version};
+use super::{Record, Version};
+use crate::manager::lineage::Link;
 
 /// Digits of a line; a value of as many goes into parentheses.
 const WIDTH: usize = 72;
@@ -31,11 +32,7 @@ pub fn group_file(apex: &str, versions: &[Version]) -> String {
     let lowest = lowest_ttls(versions);
     let mut seen = BTreeSet::new();
     for version in versions.iter().filter(|version| !version.records.is_empty()) {
-        let link = match version.link {
-            Link::Curr => "curr",
-            Link::Next => "next",
-        };
-        text.extend([";;\n;; ", version.service.as_str(), " ", link, "\n;;\n"]);
+        text.extend([";;\n;; ", version.service.as_str(), " ", version.link.name(), "\n;;\n"]);
         for record in &version.records {
             let ttl = lowest.get(record.owner.as_str()).copied().or(record.ttl);
             let lines = Record { ttl, ..record.clone() }.to_string();

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, OpenHow, ResolveFlag};
@@ -145,8 +145,20 @@ impl Root {
     /// # Errors
     /// [`PathError`]; an existing directory keeps its mode.
     pub fn make_directory(&self, path: &Path, mode: u32) -> Result<(), PathError> {
+        match self.draft_directory(path, mode)? {
+            Some(parent) => self.sync(&parent),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a directory as [`Root::make_directory`] does, but leaves it to the caller to flush the directory
+    /// above it, which is returned when it was made here.
+    ///
+    /// # Errors
+    /// As [`Root::make_directory`].
+    pub fn draft_directory(&self, path: &Path, mode: u32) -> Result<Option<PathBuf>, PathError> {
         if matches!(self.status(path)?, Some(Status { kind: Kind::Directory, .. })) {
-            return Ok(());
+            return Ok(None);
         }
         let (parent, name) = split(path)?;
         if parent != Path::new("/") {
@@ -156,8 +168,8 @@ impl Root {
         let handle = self.open_directory(&resolved, OFlag::O_PATH)?;
         self.change(path)?;
         match mkdirat(&handle, name, Mode::from_bits_truncate(mode)) {
-            Ok(()) => self.sync(&resolved),
-            Err(Errno::EEXIST) => Ok(()),
+            Ok(()) => Ok(Some(resolved)),
+            Err(Errno::EEXIST) => Ok(None),
             Err(error) => Err(PathError::new(path, error)),
         }
     }
@@ -194,34 +206,38 @@ impl Root {
         Ok(())
     }
 
-    /// Flushes the files of some directories, and the directories: a few each by itself, more by their file
-    /// systems.
+    /// Flushes the files of some directories, and the directories, and those above them: a few each by itself,
+    /// more by their file systems.
     ///
     /// # Errors
     /// [`PathError`]
-    pub fn sync_contents(&self, directories: &BTreeSet<&Path>) -> Result<(), PathError> {
-        if directories.len() > ONE_BY_ONE {
-            return self.sync_all(directories);
+    pub fn sync_contents(
+        &self,
+        directories: &BTreeSet<&Path>,
+        above: &BTreeSet<&Path>,
+    ) -> Result<(), PathError> {
+        if directories.len() + above.len() > ONE_BY_ONE {
+            return self.sync_all(&directories.union(above).copied().collect());
         }
         for directory in directories {
-            for name in self.names(directory)? {
-                let path = directory.join(name);
-                let (parent, name) = split(&path)?;
-                let parent = self.open_directory(parent, OFlag::O_PATH)?;
-                let how = OpenHow::new()
-                    .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK)
-                    .resolve(ResolveFlag::RESOLVE_BENEATH);
-                match open_at(&parent, name, how) {
-                    Ok(handle) => File::from(handle).sync_all(),
-                    // A link has nothing but its name, which is flushed with the directory.
-                    Err(Errno::ELOOP) => Ok(()),
-                    Err(error) => Err(error.into()),
-                }
-                .map_err(|error| PathError::new(&path, error))?;
-            }
-            self.sync(directory)?;
+            self.names(directory)?.iter().try_for_each(|name| self.sync_file(&directory.join(name)))?;
         }
-        Ok(())
+        directories.union(above).try_for_each(|directory| self.sync(directory))
+    }
+
+    /// Flushes one file. A link has nothing but its name, which is flushed with the directory.
+    fn sync_file(&self, path: &Path) -> Result<(), PathError> {
+        let (parent, name) = split(path)?;
+        let parent = self.open_directory(parent, OFlag::O_PATH)?;
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK)
+            .resolve(ResolveFlag::RESOLVE_BENEATH);
+        match open_at(&parent, name, how) {
+            Ok(handle) => File::from(handle).sync_all(),
+            Err(Errno::ELOOP) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+        .map_err(|error| PathError::new(path, error))
     }
 
     /// Exchanges two names in one directory, both of which are there: who looks sees the one or the other.

@@ -19,7 +19,7 @@ pub use change::ONE_BY_ONE;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -189,6 +189,30 @@ impl Root {
         Ok(self.read_optional(path)?.map(|content| match String::from_utf8(content) {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        }))
+    }
+
+    /// The end of a text that may be absent, from the start of a line on, at most so many octets: what was
+    /// added last to a file that only grows.
+    ///
+    /// # Errors
+    /// As [`Root::read`], but not for a missing file.
+    pub fn tail(&self, path: &Path, octets: u64) -> Result<Option<String>, PathError> {
+        let failed = |error: io::Error| PathError::new(path, error);
+        let (mut file, length) = match self.open_file(path) {
+            Ok(opened) => opened,
+            Err(error) if error.is_missing() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let start = length.saturating_sub(octets);
+        file.seek(io::SeekFrom::Start(start)).map_err(failed)?;
+        let mut content = Vec::new();
+        file.take(octets).read_to_end(&mut content).map_err(failed)?;
+        let text = String::from_utf8_lossy(&content).into_owned();
+        Ok(Some(match (start, text.split_once('\n')) {
+            (0, _) => text,
+            (_, Some((_, whole))) => whole.to_owned(),
+            (_, None) => String::new(),
         }))
     }
 

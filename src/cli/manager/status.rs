@@ -1,0 +1,134 @@
+//! `reseed manager status`
+
+use std::io::{self, Write};
+
+use time::OffsetDateTime;
+
+use super::{Failure, Status, text};
+use crate::manager::lineage::Link;
+use crate::manager::run::World;
+use crate::manager::status::{ServiceStatus, VersionStatus, status};
+
+/// Show every certificate, until when it is valid and when it is renewed
+///
+/// Only reads, whatever state the tree is in.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Show the names of each certificate too
+    #[arg(long)]
+    sans: bool,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+    /// Which services
+    #[arg(value_name = "SELECTION")]
+    selection: Vec<String>,
+}
+
+pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
+    let seen = status(world, &arguments.selection)?;
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        text::json(&mut out, &seen)?;
+        return Ok(Status::Done);
+    }
+    let mut group = "";
+    for service in &seen.services {
+        if service.name.group() != group {
+            group = service.name.group();
+            writeln!(out, "{RULE}\n{group}")?;
+        }
+        of_service(&mut out, service, seen.now, arguments.sans)?;
+    }
+    for action in &seen.pending {
+        writeln!(out, "still to be done: {action}")?;
+    }
+    let mut messages = io::stderr().lock();
+    for fault in &seen.faults {
+        writeln!(messages, "{fault}")?;
+    }
+    Ok(Status::Done)
+}
+
+const RULE: &str = "----------------------------------------------------------------------";
+
+fn of_service(
+    out: &mut impl Write,
+    service: &ServiceStatus,
+    now: OffsetDateTime,
+    sans: bool,
+) -> io::Result<()> {
+    writeln!(out, "  {}", service.name.service())?;
+    for version in &service.versions {
+        of_version(out, version, now, sans)?;
+    }
+    if let Some(due) = &service.due {
+        line(out, "", "renewal", due)?;
+    }
+    for problem in &service.problems {
+        line(out, "", "problem", problem)?;
+    }
+    Ok(())
+}
+
+/// The layout of ssl-mgr, so that what reads it goes on reading it.
+fn of_version(
+    out: &mut impl Write,
+    version: &VersionStatus,
+    now: OffsetDateTime,
+    sans: bool,
+) -> io::Result<()> {
+    let link = version.link.name();
+    match &version.certificate {
+        Some(certificate) => {
+            let (from, until) = (certificate.not_before, certificate.not_after);
+            let days = (until - from).whole_hours() / 24;
+            let left = if until > now { clock(until - now) } else { format!("{} ago", clock(now - until)) };
+            let verb = if until > now { "expires" } else { "EXPIRED" };
+            line(out, link, verb, format_args!("{} ({left})", text::time(until)))?;
+            let age = clock(now - from);
+            line(out, "", "issued ", format_args!("{} ({age} ago) ({days} day cert)", text::time(from)))?;
+            labelled(out, "issuer", names(&certificate.issuer))?;
+            labelled(out, "subject", names(&certificate.subject))?;
+            if let Some(key) = &version.key {
+                labelled(out, "pubkey", format!("pubkey-{key}"))?;
+            }
+            if sans {
+                let addresses = certificate.addresses.iter().map(ToString::to_string);
+                let names: Vec<_> = certificate.dns_names.iter().cloned().chain(addresses).collect();
+                labelled(out, "sans", format!("[{}]", names.join(", ")))?;
+                labelled(out, "sig_algo", version.signature.clone().unwrap_or_default())?;
+            }
+        }
+        None => line(out, link, "expires", "no certificate")?,
+    }
+    if let (Link::Next, Some(made)) = (version.link, version.made) {
+        labelled(out, "made", format!("{} ({} ago)", text::time(made), clock(now - made)))?;
+    }
+    version.problems.iter().try_for_each(|problem| labelled(out, "problem", problem))
+}
+
+fn line(out: &mut impl Write, link: &str, verb: &str, what: impl std::fmt::Display) -> io::Result<()> {
+    writeln!(out, "         {link:<12} : {verb}: {what}")
+}
+
+fn labelled(out: &mut impl Write, label: &str, what: impl std::fmt::Display) -> io::Result<()> {
+    writeln!(out, "         {label:>12} : {what}")
+}
+
+/// Common name and organisation.
+fn names(attributes: &[(String, String)]) -> String {
+    ["CN", "O"]
+        .iter()
+        .filter_map(|wanted| attributes.iter().find(|(name, _)| name == wanted))
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Days and the time of day of a length of time that is not negative.
+fn clock(length: time::Duration) -> String {
+    let seconds = length.whole_seconds().max(0);
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    format!("{days:>4}d {:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+}

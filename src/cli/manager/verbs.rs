@@ -1,0 +1,187 @@
+//! What is asked of the manager: `renew`, `roll`, `distribute`, `dns-refresh`, `clean`, `revoke`, `crl`.
+
+use super::Failure;
+use crate::manager::settle::Extent;
+use crate::manager::{clean, distribute, renew, revoke, roll};
+use crate::pki::serial::Serial;
+use crate::pki::x509::crl::Reason;
+
+/// Make `next` where a certificate is due
+///
+/// A `next` that is complete and waits to be rolled means that this is done. Authorities are renewed only when
+/// --renew-ca says so, or when they have no certificate yet: who trusts them has to be told.
+#[derive(Debug, clap::Args)]
+pub struct Renew {
+    /// Renew what is named, due or not
+    #[arg(short, long)]
+    force: bool,
+    /// Use the key of `curr` again
+    #[arg(short, long)]
+    reuse_key: bool,
+    /// Renew authorities too
+    #[arg(long)]
+    renew_ca: bool,
+    /// Say what would be done, and change nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which services
+    #[arg(value_name = "SELECTION")]
+    selection: Vec<String>,
+}
+
+impl Renew {
+    pub fn request(&self) -> renew::Request {
+        renew::Request {
+            selection: self.selection.clone(),
+            force: self.force,
+            with_authorities: self.renew_ca,
+            reuse_key: self.reuse_key,
+            dry_run: self.dry_run,
+        }
+    }
+}
+
+/// Make `next` into `curr` where it is old enough
+///
+/// Old enough is what min_roll_mins says, and twice the TTL of its TLSA records since they are in the zone. Then
+/// the production copy is exchanged, who depends on what has changed is told, and the old TLSA records go last.
+#[derive(Debug, clap::Args)]
+pub struct Roll {
+    /// Roll at any age
+    #[arg(short, long)]
+    force: bool,
+    /// The least age, instead of min_roll_mins
+    #[arg(long, value_name = "MINUTES")]
+    min_age: Option<u64>,
+    /// Say what would be done, and change nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which services
+    #[arg(value_name = "SELECTION")]
+    selection: Vec<String>,
+}
+
+impl Roll {
+    pub fn request(&self) -> roll::Request {
+        roll::Request {
+            selection: self.selection.clone(),
+            force: self.force,
+            least_minutes: self.min_age,
+            dry_run: self.dry_run,
+        }
+    }
+}
+
+/// Bring certificates to where they are served, and do what is still to be done
+#[derive(Debug, clap::Args)]
+pub struct Distribute {
+    /// Tell nobody; what is to be told is remembered
+    #[arg(long)]
+    no_restart: bool,
+    /// Tell everybody who could depend on any of these
+    #[arg(long, conflicts_with = "no_restart")]
+    restart_all: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which services
+    #[arg(value_name = "SELECTION")]
+    selection: Vec<String>,
+}
+
+impl Distribute {
+    pub fn request(&self) -> distribute::Request {
+        distribute::Request {
+            selection: self.selection.clone(),
+            extent: Extent { acts: !self.no_restart, restarts_all: self.restart_all },
+            refreshes_zones: false,
+        }
+    }
+}
+
+/// Write the TLSA records and have the zones read again
+#[derive(Debug, clap::Args)]
+pub struct DnsRefresh {
+    /// Which services; their groups' zones
+    #[arg(value_name = "SELECTION")]
+    selection: Vec<String>,
+}
+
+impl DnsRefresh {
+    pub fn request(&self) -> distribute::Request {
+        distribute::Request {
+            selection: self.selection.clone(),
+            extent: Extent { acts: true, restarts_all: false },
+            refreshes_zones: true,
+        }
+    }
+}
+
+/// Remove old versions
+#[derive(Debug, clap::Args)]
+pub struct Clean {
+    /// How many are kept besides those that are in use, instead of clean_keep
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
+    /// Every service that has a directory
+    #[arg(long)]
+    all: bool,
+    /// Say what would be removed, and change nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Which services
+    #[arg(value_name = "SELECTION")]
+    selection: Vec<String>,
+}
+
+impl Clean {
+    pub fn request(&self) -> clean::Request {
+        clean::Request {
+            selection: self.selection.clone(),
+            all: self.all,
+            keep: self.keep,
+            dry_run: self.dry_run,
+        }
+    }
+}
+
+/// Revoke a certificate that an own authority has signed
+///
+/// The authority's list of revoked certificates (crl.pem, crl.der) is written beside it and into production.
+#[derive(Debug, clap::Args)]
+pub struct Revoke {
+    /// Whose
+    #[arg(value_name = "GROUP/SERVICE")]
+    service: String,
+    /// Which of its certificates, in hexadecimal digits; else the one that is served
+    #[arg(long, value_name = "HEX")]
+    serial: Option<String>,
+    /// Why, by the names of RFC 5280 section 5.3.1: keyCompromise, superseded, …
+    #[arg(long, default_value = "unspecified")]
+    reason: String,
+}
+
+impl Revoke {
+    pub fn request(&self) -> Result<revoke::Request, Failure> {
+        let serial = self.serial.as_deref().map(str::parse::<Serial>).transpose();
+        Ok(revoke::Request {
+            service: self.service.clone(),
+            serial: serial.map_err(Failure::Usage)?,
+            reason: self.reason.parse::<Reason>().map_err(Failure::Usage)?,
+        })
+    }
+}
+
+/// Write the lists of revoked certificates anew
+#[derive(Debug, clap::Args)]
+pub struct Crl {
+    /// Of which authorities; else of all
+    #[arg(value_name = "CA")]
+    pub authorities: Vec<String>,
+}

@@ -1,0 +1,450 @@
+//! Making new versions: a key, a request, a certificate by whoever signs it, and the files of them; authorities
+//! before what they sign, and those of one rank side by side.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+
+use time::{Duration, OffsetDateTime};
+
+use super::ca::register::{ISSUED, Issued, Revocations};
+use super::config::{AuthorityKind, Service, Signer};
+use super::dane;
+use super::exchangers::Exchangers;
+use super::lineage::{Files, Lineage, Version, VersionName, version};
+use super::name::ServiceName;
+use super::run::Run;
+use crate::pki::container;
+use crate::pki::key::PrivateKey;
+use crate::pki::serial::Serial;
+use crate::pki::x509::{self, Issuer, Profile, Role};
+use crate::pki::{Container, Digest, Usage};
+use crate::system::root::PathError;
+
+/// How long before it is made a certificate starts, in hours: clocks of clients are not all right.
+const BACKDATE_HOURS: i64 = 1;
+
+/// What is to be made.
+#[derive(Debug)]
+pub struct Order {
+    /// For whom.
+    pub name: ServiceName,
+    /// Use the key of `curr`.
+    pub reuse_key: bool,
+}
+
+/// A version that was made and lies in its directory; nothing points to it yet.
+#[derive(Debug)]
+pub struct Made {
+    /// Its name.
+    pub version: VersionName,
+    /// Until when it is valid.
+    pub expires: OffsetDateTime,
+}
+
+/// What an authority signs with.
+struct Authority {
+    key: PrivateKey,
+    /// DER.
+    certificate: Vec<u8>,
+    /// The chain of what it signs: its own full chain.
+    chain: Vec<u8>,
+    /// The highest serial that it has used.
+    highest: Option<Serial>,
+}
+
+/// Who signs what is configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignedBy {
+    /// Its own key.
+    Itself,
+    /// An authority of ours.
+    Own(ServiceName),
+    /// Somebody to whom a request is carried by hand.
+    Hand,
+    /// A public authority.
+    Acme(String),
+}
+
+/// Says who signs a service's certificate.
+///
+/// # Errors
+/// In words, when that authority is not configured.
+pub fn signer(run: &Run<'_>, service: &Service) -> Result<SignedBy, String> {
+    let Signer::Authority(name) = &service.signer else { return Ok(SignedBy::Itself) };
+    let authority = run
+        .config
+        .authorities
+        .get(name)
+        .ok_or_else(|| format!("there is no authority \"{name}\" in ca-info.conf"))?;
+    Ok(match &authority.kind {
+        AuthorityKind::Own => SignedBy::Own(ServiceName::new(super::name::CA, name)?),
+        AuthorityKind::Manual => SignedBy::Hand,
+        AuthorityKind::Acme { .. } => SignedBy::Acme(name.clone()),
+    })
+}
+
+/// Makes versions. The serials are recorded before this returns, so that none is used twice even when no
+/// link ever leads to what was made.
+pub fn make(
+    run: &Run<'_>,
+    orders: &[Order],
+    lineages: &BTreeMap<ServiceName, Lineage>,
+    exchangers: &Exchangers,
+) -> BTreeMap<ServiceName, Result<Made, String>> {
+    let mut made: BTreeMap<ServiceName, Result<Made, String>> = BTreeMap::new();
+    let mut authorities = Authorities { run, known: BTreeMap::new(), fresh: BTreeMap::new() };
+    for rank in ranks(run, orders) {
+        let (tasks, failed) = tasks(run, &rank, lineages, &mut authorities);
+        made.extend(failed.into_iter().map(|(name, error)| (name, Err(error))));
+        let results = side_by_side(run, &tasks, &authorities, exchangers);
+        let mut lines: BTreeMap<ServiceName, Vec<String>> = BTreeMap::new();
+        for (task, result) in tasks.iter().zip(results) {
+            let result = result.map(|(one, files)| {
+                if let (Some(by), Some(serial)) = (&task.by, task.serial) {
+                    let line = Issued::line(&task.service.name, serial, run.world.now, one.expires);
+                    lines.entry(by.clone()).or_default().push(line);
+                }
+                if task.service.name.is_ca() {
+                    authorities.fresh.insert(task.service.name.clone(), files);
+                }
+                one
+            });
+            made.insert(task.service.name.clone(), result);
+        }
+        for (authority, lines) in lines {
+            let path = run.tree.service(&authority).join(ISSUED);
+            if let Err(error) = run.world.root.append(&path, &lines.join("\n")) {
+                // Without the record a serial might be used again: none of these is used at all.
+                for task in tasks.iter().filter(|task| task.by.as_ref() == Some(&authority)) {
+                    made.insert(task.service.name.clone(), Err(error.to_string()));
+                }
+            }
+        }
+    }
+    made
+}
+
+/// The orders by rank: those that sign themselves, then what these sign, and so on.
+fn ranks<'o>(run: &Run<'_>, orders: &'o [Order]) -> Vec<Vec<&'o Order>> {
+    let mut ranks: BTreeMap<usize, Vec<&Order>> = BTreeMap::new();
+    for order in orders {
+        ranks.entry(rank(run, &order.name)).or_default().push(order);
+    }
+    ranks.into_values().collect()
+}
+
+/// How many authorities of ours stand above a service. Circles are refused when the configuration is read;
+/// the bound is for what was refused.
+fn rank(run: &Run<'_>, name: &ServiceName) -> usize {
+    let above = |name: &ServiceName| match signer(run, run.config.services.get(name)?) {
+        Ok(SignedBy::Own(by)) => Some(by),
+        _ => None,
+    };
+    std::iter::successors(above(name), above).take(run.config.services.len()).count()
+}
+
+/// One certificate to be made.
+struct Task<'c> {
+    service: &'c Service,
+    /// The authority of ours that signs it; nothing for its own key.
+    by: Option<ServiceName>,
+    /// Nothing for a certificate that others sign.
+    serial: Option<Serial>,
+    key: Option<PrivateKey>,
+    digest: Digest,
+    days: u32,
+    version: VersionName,
+}
+
+fn tasks<'c>(
+    run: &'c Run<'_>,
+    orders: &[&Order],
+    lineages: &BTreeMap<ServiceName, Lineage>,
+    authorities: &mut Authorities<'_, '_>,
+) -> (Vec<Task<'c>>, Vec<(ServiceName, String)>) {
+    let (mut tasks, mut failed) = (Vec::new(), Vec::new());
+    for order in orders {
+        match task(run, order, lineages.get(&order.name), authorities) {
+            Ok(task) => tasks.push(task),
+            Err(error) => failed.push((order.name.clone(), error)),
+        }
+    }
+    (tasks, failed)
+}
+
+fn task<'c>(
+    run: &'c Run<'_>,
+    order: &Order,
+    lineage: Option<&Lineage>,
+    authorities: &mut Authorities<'_, '_>,
+) -> Result<Task<'c>, String> {
+    let service = run.service(&order.name)?;
+    let curr = lineage.and_then(|lineage| lineage.curr.as_ref());
+    let replaced = curr.and_then(|curr| curr.certificate.as_ref()).and_then(|curr| curr.serial);
+    let key = match order.reuse_key {
+        true => Some(reused(curr)?),
+        false => None,
+    };
+    let (by, serial, digest, days) = match signer(run, service)? {
+        SignedBy::Itself => {
+            // A leaf that stands alone ends when a root would, unless it says otherwise.
+            let options = service.authority;
+            let serial = Serial::next(None, replaced, random()?);
+            (
+                None,
+                serial,
+                options.map_or(Digest::default(), |ca| ca.digest),
+                options.map_or(LONE_DAYS, |ca| ca.days),
+            )
+        }
+        SignedBy::Own(by) => {
+            let options = run.service(&by)?.authority.ok_or_else(|| format!("{by} has no table [CA]"))?;
+            let serial = authorities.next_serial(&by, lineages_of(lineage), replaced)?;
+            (Some(by), serial, options.digest, options.days)
+        }
+        SignedBy::Hand => return Err(format!("it is signed by hand: `reseed manager csr {}`", order.name)),
+        SignedBy::Acme(name) => {
+            return Err(format!("\"{name}\" is a public authority, and this version speaks to none"));
+        }
+    };
+    let version = run.tree.unused(&order.name, run.world.now).map_err(|error| error.to_string())?;
+    Ok(Task { service, by, serial: Some(serial), key, digest, days, version })
+}
+
+/// Days that a certificate lives which signs itself and is no authority.
+const LONE_DAYS: u32 = 398;
+
+fn lineages_of(lineage: Option<&Lineage>) -> Option<Serial> {
+    let next = lineage.and_then(|lineage| lineage.next.as_ref());
+    next.and_then(|next| next.certificate.as_ref()).and_then(|next| next.serial)
+}
+
+fn reused(curr: Option<&Version>) -> Result<PrivateKey, String> {
+    let key = curr
+        .and_then(|curr| curr.files.key.as_ref())
+        .ok_or("there is no curr whose key could be used again")?;
+    PrivateKey::from_pem(key.reveal()).map_err(|error| format!("the key of curr: {error}"))
+}
+
+fn random() -> Result<[u8; 20], String> {
+    let mut octets = [0_u8; 20];
+    getrandom::fill(&mut octets).map_err(|error| format!("the kernel gives no random numbers: {error}"))?;
+    Ok(octets)
+}
+
+/// Makes what does not depend on one another on all processors.
+fn side_by_side(
+    run: &Run<'_>,
+    tasks: &[Task<'_>],
+    authorities: &Authorities<'_, '_>,
+    exchangers: &Exchangers,
+) -> Vec<Result<(Made, Files), String>> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let share = tasks.len().div_ceil(processors).max(1);
+    thread::scope(|scope| {
+        let workers: Vec<_> = tasks
+            .chunks(share)
+            .map(|tasks| {
+                scope.spawn(move || {
+                    tasks.iter().map(|task| one(run, task, authorities, exchangers)).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let lost = |_| vec![Err("the worker that made it is gone".to_owned())];
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(lost)).collect()
+    })
+}
+
+fn one(
+    run: &Run<'_>,
+    task: &Task<'_>,
+    authorities: &Authorities<'_, '_>,
+    exchangers: &Exchangers,
+) -> Result<(Made, Files), String> {
+    let service = task.service;
+    let fresh;
+    let key = match &task.key {
+        Some(key) => key,
+        None => {
+            fresh = PrivateKey::generate(service.algorithm).map_err(|error| error.to_string())?;
+            &fresh
+        }
+    };
+    let authority = match &task.by {
+        Some(by) => Some(authorities.known.get(by).ok_or_else(|| format!("{by} is not there"))?),
+        None => None,
+    };
+    let issuer = match authority {
+        Some(authority) => Issuer::Authority { certificate: &authority.certificate, key: &authority.key },
+        None => Issuer::Itself(key),
+    };
+    let now = run.world.now;
+    let profile = Profile {
+        subject: &service.subject,
+        // An authority has a name for people, none that anybody connects to.
+        alternative_names: if service.name.is_ca() { &[] } else { &service.alternative_names },
+        role: &role(run, service),
+        serial: task.serial.ok_or("it has no serial")?,
+        now,
+        backdate: Duration::hours(BACKDATE_HOURS),
+        not_after: now.saturating_add(Duration::days(i64::from(task.days))),
+    };
+    let text = |error: x509::X509Error| error.to_string();
+    let public = key.spki_der().map_err(|error| error.to_string())?;
+    let issued = x509::issue(&profile, &public, issuer, task.digest).map_err(text)?;
+    let request =
+        x509::request(&service.subject, &service.alternative_names, key, task.digest).map_err(text)?;
+    let certificate = encode("CERTIFICATE", issued.der.clone());
+    let chain = authority.map_or_else(|| certificate.clone(), |authority| authority.chain.clone());
+    let pem = key.to_pem(Container::Pkcs8).map_err(|error| error.to_string())?;
+    let mut files = Files::assemble(pem, encode("CERTIFICATE REQUEST", request), certificate, chain);
+    files.issue = Some(version::issue_text(now).into_bytes());
+    files.tlsa = tlsa(service, &task.version, &files, exchangers.of(service.name.group()))?;
+    let examined = Version::examine(task.version.clone(), files.clone());
+    if let Some(problem) = examined.problems.first() {
+        return Err(format!("what was made is not whole: {problem}"));
+    }
+    run.tree.draft(&run.lock, &service.name, &task.version, &files).map_err(|error| error.to_string())?;
+    Ok((Made { version: task.version.clone(), expires: issued.not_after }, files))
+}
+
+/// The text of a version's own records; what is published is the group's file.
+fn tlsa(
+    service: &Service,
+    version: &VersionName,
+    files: &Files,
+    exchangers: &[String],
+) -> Result<Option<Vec<u8>>, String> {
+    if service.dane.is_empty() {
+        return Ok(None);
+    }
+    let records = records(service, files, exchangers)?;
+    let (group, name) = (service.name.group(), service.name.service());
+    Ok(Some(dane::service_file(group, name, version.as_str(), &records).into_bytes()))
+}
+
+/// The TLSA records of a version of a service.
+///
+/// # Errors
+/// In words, when its certificate cannot be read.
+pub fn records(service: &Service, files: &Files, exchangers: &[String]) -> Result<Vec<dane::Record>, String> {
+    let chain = container::read(files.full_chain.as_deref().unwrap_or_default()).certificates;
+    let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+    let (group, entries) = (service.name.group(), &service.dane);
+    dane::records(group, service.dane_ttl, entries, &service.alternative_names, exchangers, &chain)
+}
+
+/// What its certificate is for. Below an intermediate there may be as many more as are configured.
+fn role(run: &Run<'_>, service: &Service) -> Role {
+    if !service.name.is_ca() {
+        return Role::Leaf { usages: BTreeSet::from([Usage::Server, Usage::Client]) };
+    }
+    match service.signer {
+        Signer::Itself => Role::Root { path_len: None },
+        Signer::Authority(_) => {
+            Role::Intermediate { path_len: u8::try_from(height(run, &service.name, 0)).unwrap_or(u8::MAX) }
+        }
+    }
+}
+
+/// How many authorities follow one another below this one.
+fn height(run: &Run<'_>, name: &ServiceName, depth: usize) -> usize {
+    if depth > MAX_DEPTH {
+        return 0;
+    }
+    let below = run.config.services.values().filter(|service| {
+        service.name.is_ca() && signer(run, service).is_ok_and(|by| by == SignedBy::Own(name.clone()))
+    });
+    below.map(|service| 1 + height(run, &service.name, depth + 1)).max().unwrap_or(0)
+}
+
+/// Authorities in a row; circles are refused when the configuration is read.
+const MAX_DEPTH: usize = 16;
+
+fn encode(label: &str, der: Vec<u8>) -> Vec<u8> {
+    let unix = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new(label, der), unix).into_bytes()
+}
+
+/// The authorities that were asked for.
+struct Authorities<'r, 'w> {
+    run: &'r Run<'w>,
+    known: BTreeMap<ServiceName, Authority>,
+    /// What was made in this run of authorities that had nothing before.
+    fresh: BTreeMap<ServiceName, Files>,
+}
+
+impl Authorities<'_, '_> {
+    /// The next serial of an authority, which is made ready for signing.
+    fn next_serial(
+        &mut self,
+        by: &ServiceName,
+        waiting: Option<Serial>,
+        replaced: Option<Serial>,
+    ) -> Result<Serial, String> {
+        if !self.known.contains_key(by) {
+            let authority = self.ready(by)?;
+            self.known.insert(by.clone(), authority);
+        }
+        let authority = self.known.get_mut(by).ok_or("it is not there")?;
+        let serial = Serial::next(authority.highest, replaced.max(waiting), random()?);
+        authority.highest = authority.highest.max(Some(serial));
+        Ok(serial)
+    }
+
+    /// What it signs with: `curr`; where it has none yet, the `next` that will be its first.
+    fn ready(&self, by: &ServiceName) -> Result<Authority, String> {
+        let path = self.run.tree.service(by).join(ISSUED);
+        // Serials only go up, so the highest is among the last.
+        let text = self.run.world.root.tail(&path, 1 << 16).map_err(|error| error.to_string())?;
+        let issued = Issued::parse(&path, &text.unwrap_or_default()).map_err(|error| error.to_string())?;
+        let highest = issued.iter().map(|one| one.serial).max();
+        let files = match signing_files(self.run, by)? {
+            Some(files) => files,
+            None => self.fresh.get(by).cloned().ok_or_else(|| {
+                format!("{by} has no certificate yet; `reseed manager renew {by}` makes it")
+            })?,
+        };
+        let (Some(key), Some(certificate), Some(chain)) = (files.key, files.certificate, files.full_chain)
+        else {
+            return Err(format!("{by} is not complete"));
+        };
+        let key = PrivateKey::from_pem(key.reveal()).map_err(|error| format!("the key of {by}: {error}"))?;
+        let der = container::read(&certificate).certificates.into_iter().next();
+        Ok(Authority {
+            key,
+            certificate: der.ok_or_else(|| format!("{by} has no certificate"))?,
+            chain,
+            highest,
+        })
+    }
+}
+
+/// The files of the version that an authority signs with: `curr`, or the `next` that will be its first.
+///
+/// # Errors
+/// In words, when they cannot be read.
+pub fn signing_files(run: &Run<'_>, by: &ServiceName) -> Result<Option<Files>, String> {
+    let lineage = run.tree.lineage(by).map_err(|error: PathError| error.to_string())?;
+    let version = match (&lineage.curr, &lineage.next) {
+        (Some(curr), _) if curr.is_sound() => lineage.curr,
+        (Some(curr), _) => {
+            return Err(format!("{by} is broken: {}", curr.problems.join("; ")));
+        }
+        (None, Some(next)) if next.is_sound() => lineage.next,
+        (None, _) => None,
+    };
+    Ok(version.map(|version| version.files))
+}
+
+/// What an authority has revoked.
+///
+/// # Errors
+/// In words.
+pub fn revocations(run: &Run<'_>, by: &ServiceName) -> Result<Revocations, String> {
+    let path = run.tree.service(by).join(super::ca::register::REVOKED);
+    match run.world.root.text(&path).map_err(|error| error.to_string())? {
+        Some(text) => Revocations::parse(&path, &text).map_err(|error| error.to_string()),
+        None => Ok(Revocations::default()),
+    }
+}

@@ -1,0 +1,228 @@
+//! `renew`: makes `next` where it is due.
+//!
+//! ```text
+//! lock, recover → look, put right → decide → make → link → settle
+//! ```
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+use super::config::Service;
+use super::exchangers;
+use super::issue::{self, Made, Order, SignedBy};
+use super::lineage::{Lineage, Link, Version};
+use super::name::ServiceName;
+use super::report::{Outcome, Report};
+use super::run::{Lineages, ManagerError, Run, World, groups};
+use super::schedule::{self, Demand, Due, Targets};
+use super::select::select;
+use super::settle::{Extent, settle};
+use super::tree::Move;
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Which services, in words; none for the active groups'.
+    pub selection: Vec<String>,
+    /// Renew what is named, due or not.
+    pub force: bool,
+    /// Renew authorities too, when they are due.
+    pub with_authorities: bool,
+    /// Use the key of `curr` again.
+    pub reuse_key: bool,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+}
+
+/// Renews.
+///
+/// # Errors
+/// [`ManagerError`] when nothing could be begun; what failed of single services is in the report.
+pub fn renew(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
+    let run = Run::begin(world)?;
+    let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
+    let lineages = run.lineages(&names);
+    let mut report = opening(&run, &lineages);
+    let orders = decide(&run, request, &lineages, &mut report);
+    if request.dry_run {
+        return Ok(report);
+    }
+    let (exchangers, _) = exchangers::ask(&run, groups(orders.iter().map(|(order, _)| &order.name)));
+    let reasons: BTreeMap<_, _> =
+        orders.iter().map(|(order, why)| (order.name.clone(), why.clone())).collect();
+    let orders: Vec<Order> = orders.into_iter().map(|(order, _)| order).collect();
+    let made = issue::make(&run, &orders, &lineages.found, &exchangers);
+    link(&run, made, &reasons, request.reuse_key, &mut report);
+    report.absorb(settle(&run, &names, Extent { acts: true, restarts_all: false })?);
+    Ok(report)
+}
+
+/// What was put in order before anything else, and what cannot be touched.
+pub fn opening(run: &Run<'_>, lineages: &Lineages) -> Report {
+    let mut report = Report::default();
+    if run.recovered > 0 {
+        report.repaired.push("An interrupted earlier run was put in order.".to_owned());
+    }
+    for (name, repairs) in &lineages.repaired {
+        report.repaired.extend(repairs.iter().map(|repair| format!("{name}: {repair}")));
+    }
+    let failed =
+        |(name, error): (&ServiceName, &String)| (name.clone(), Outcome::Failed { error: error.clone() });
+    report.services.extend(lineages.failed.iter().map(failed));
+    report.failures.extend(run.config.faults.iter().map(ToString::to_string));
+    report
+}
+
+/// What is to be made, and why; everything else goes into the report.
+fn decide(
+    run: &Run<'_>,
+    request: &Request,
+    lineages: &Lineages,
+    report: &mut Report,
+) -> Vec<(Order, String)> {
+    let targets = Targets::new(&run.config.site.renew_targets, &run.config.site.renew_spreads);
+    let demand = match (request.force, request.with_authorities) {
+        (true, _) => Demand::All,
+        (false, true) => Demand::DueWithAuthorities,
+        (false, false) => Demand::Due,
+    };
+    let mut orders = Vec::new();
+    let mut chains = Chains::default();
+    for (name, lineage) in &lineages.found {
+        let service = match run.service(name) {
+            Ok(service) => service,
+            Err(error) => {
+                report.services.insert(name.clone(), Outcome::Failed { error });
+                continue;
+            }
+        };
+        let (curr, next) = (
+            lineage.live().and_then(|version| chains.seen(run, service, version)),
+            lineage.waiting().and_then(|version| chains.seen(run, service, version)),
+        );
+        let policy = targets.policy(service);
+        let due = schedule::due(name, curr.as_ref(), next.as_ref(), &policy, demand, run.world.now);
+        let outcome = match due {
+            Due::Renew(reason) => match issue::signer(run, service) {
+                Ok(SignedBy::Hand) => Outcome::Asks {
+                    request: format!("{reason}; it is signed by hand: `reseed manager csr {name}`"),
+                },
+                _ => {
+                    let reuse_key = request.reuse_key && lineage.curr.is_some();
+                    orders.push((Order { name: name.clone(), reuse_key }, reason.to_string()));
+                    continue;
+                }
+            },
+            Due::Ask(reason) => Outcome::Asks {
+                request: format!(
+                    "{reason}; who trusts it has to be told of a new one, so that is made only by \
+                     `reseed manager renew --renew-ca {name}`"
+                ),
+            },
+            other => Outcome::Left { reason: other.to_string() },
+        };
+        report.services.insert(name.clone(), outcome);
+    }
+    if request.dry_run {
+        for (order, reason) in &orders {
+            report
+                .services
+                .insert(order.name.clone(), Outcome::Left { reason: format!("would be renewed: {reason}") });
+        }
+    }
+    let authorities: Vec<_> = orders.iter().filter(|(order, _)| order.name.is_ca()).collect();
+    for (order, _) in authorities {
+        if lineages.found.get(&order.name).is_some_and(|lineage| lineage.curr.is_some()) {
+            report.notes.push(format!(
+                "{}: when it is rolled, what it has signed is due, and whoever trusts it has to be given \
+                 the new certificate",
+                order.name
+            ));
+        }
+    }
+    orders
+}
+
+/// The chains of the authorities, each read once.
+#[derive(Default)]
+struct Chains(BTreeMap<ServiceName, Option<Vec<u8>>>);
+
+impl Chains {
+    /// What the schedule sees of a version; nothing when its certificate says nothing.
+    fn seen(&mut self, run: &Run<'_>, service: &Service, version: &Version) -> Option<schedule::Version> {
+        let certificate = version.certificate.as_ref()?;
+        Some(schedule::Version {
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            serial: certificate.serial.map(crate::pki::serial::Serial::to_octets).unwrap_or_default(),
+            made: version.made.unwrap_or(certificate.not_before),
+            complete: version.is_sound(),
+            orphaned: self.is_orphaned(run, service, version),
+        })
+    }
+
+    /// Says whether the authority that signed it signs with something else by now.
+    fn is_orphaned(&mut self, run: &Run<'_>, service: &Service, version: &Version) -> bool {
+        let Ok(SignedBy::Own(by)) = issue::signer(run, service) else { return false };
+        let chain = self.0.entry(by.clone()).or_insert_with(|| {
+            issue::signing_files(run, &by).ok().flatten().and_then(|files| files.full_chain)
+        });
+        // Of an authority that cannot be read nothing is known.
+        chain.is_some() && *chain != version.files.chain
+    }
+}
+
+/// What the schedule sees of a version, for a decision in which its authority has no part.
+pub fn seen(version: &Version) -> Option<schedule::Version> {
+    let certificate = version.certificate.as_ref()?;
+    Some(schedule::Version {
+        not_before: certificate.not_before,
+        not_after: certificate.not_after,
+        serial: certificate.serial.map(crate::pki::serial::Serial::to_octets).unwrap_or_default(),
+        made: version.made.unwrap_or(certificate.not_before),
+        complete: version.is_sound(),
+        orphaned: false,
+    })
+}
+
+/// Lets `next` lead to what was made.
+fn link(
+    run: &Run<'_>,
+    made: BTreeMap<ServiceName, Result<Made, String>>,
+    reasons: &BTreeMap<ServiceName, String>,
+    reused_key: bool,
+    report: &mut Report,
+) {
+    let mut moves = Vec::new();
+    for (name, result) in made {
+        let outcome = match result {
+            Ok(made) => {
+                moves.push(Move {
+                    changes: vec![run.tree.link(&name, Link::Next, &made.version)],
+                    fresh: vec![made.version.clone()],
+                    name: name.clone(),
+                });
+                let reason = reasons.get(&name).cloned().unwrap_or_default();
+                Outcome::Made { version: made.version, reason, expires: made.expires, reused_key }
+            }
+            Err(error) => Outcome::Failed { error },
+        };
+        report.services.insert(name, outcome);
+    }
+    for (name, error) in run.tree.switch(&run.lock, moves) {
+        report.services.insert(name, Outcome::Failed { error: error.to_string() });
+    }
+}
+
+/// Days from now to a time, for people.
+pub fn days_until(at: OffsetDateTime, now: OffsetDateTime) -> f64 {
+    (at - now).as_seconds_f64() / 86_400.0
+}
+
+/// What there is of a service and when it is due, for those who only look.
+pub fn outlook(targets: &Targets, service: &Service, lineage: &Lineage, now: OffsetDateTime) -> Due {
+    let (curr, next) = (lineage.live().and_then(seen), lineage.waiting().and_then(seen));
+    let policy = targets.policy(service);
+    schedule::due(&service.name, curr.as_ref(), next.as_ref(), &policy, Demand::Due, now)
+}

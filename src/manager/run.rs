@@ -1,0 +1,231 @@
+//! What every run of the manager begins with: the lock, recovery, the configuration; and what it ends with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use time::OffsetDateTime;
+
+use super::config::{Configuration, Service};
+use super::lineage::{self, Lineage, Link, Repair};
+use super::load;
+use super::name::ServiceName;
+use super::pending::Pending;
+use super::production::Production;
+use super::published::Published;
+use super::tree::{Move, Tree};
+use crate::fault::Fault;
+use crate::system::root::{Lock, PathError, Root};
+use crate::transaction::replace;
+
+/// What a run is told by whoever starts it.
+#[derive(Debug, Clone)]
+pub struct World<'a> {
+    /// The root beneath which everything lies.
+    pub root: &'a Root,
+    /// The top directory, absolute inside the root.
+    pub top: PathBuf,
+    /// The present time.
+    pub now: OffsetDateTime,
+    /// This machine's own name.
+    pub host: String,
+}
+
+/// Why a run ends without having done its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagerError {
+    /// Another run holds the lock.
+    #[error("another run of the manager holds the lock; wait for it")]
+    Busy,
+    /// What somebody wrote cannot be understood.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// What is asked for cannot be meant.
+    #[error("{0}")]
+    Usage(String),
+    /// The system refused.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+/// A run that holds the lock.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// What it was told.
+    pub world: World<'a>,
+    /// What is configured.
+    pub config: Configuration,
+    /// The state tree.
+    pub tree: Tree<'a>,
+    /// The copy that servers read.
+    pub production: Production<'a>,
+    /// How many interrupted runs were put in order.
+    pub recovered: usize,
+    /// The lock itself.
+    pub lock: Lock,
+}
+
+/// Reads the configuration, without the lock.
+///
+/// # Errors
+/// [`ManagerError::Fault`] for the first text that makes all others doubtful.
+pub fn configuration(world: &World<'_>) -> Result<Configuration, ManagerError> {
+    Ok(load::load(world.root, &world.top)?)
+}
+
+impl<'a> Run<'a> {
+    /// Takes the lock, puts in order what an interrupted run left, and reads the configuration.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn begin(world: World<'a>) -> Result<Self, ManagerError> {
+        let config = configuration(&world)?;
+        let tree = Tree::new(world.root, &world.top);
+        let lock = tree.lock()?.ok_or(ManagerError::Busy)?;
+        let recovered = tree.recover(&lock)?;
+        let production = Production::new(world.root, &config.site.production);
+        Ok(Self { world, config, tree, production, recovered, lock })
+    }
+
+    /// The configuration of a service.
+    ///
+    /// # Errors
+    /// In words, when its file cannot be used; that is told in full elsewhere.
+    pub fn service(&self, name: &ServiceName) -> Result<&Service, String> {
+        self.config.services.get(name).ok_or_else(|| format!("the file of {name} cannot be used"))
+    }
+
+    /// What there is of some services, after what interrupted or faulty runs left has been put right. What
+    /// cannot be read or put right is told by service.
+    pub fn lineages(&self, names: &[ServiceName]) -> Lineages {
+        let mut lineages = Lineages::default();
+        let mut moves = Vec::new();
+        for name in names {
+            match self.tree.lineage(name) {
+                Ok(lineage) => {
+                    let repairs = lineage::repair(&lineage);
+                    if !repairs.is_empty() {
+                        moves.extend(self.repair(name, &repairs).map_err(|error| {
+                            lineages.failed.insert(name.clone(), error.to_string());
+                        }));
+                        lineages.repaired.insert(name.clone(), repairs);
+                    }
+                    lineages.found.insert(name.clone(), lineage);
+                }
+                Err(error) => {
+                    lineages.failed.insert(name.clone(), error.to_string());
+                }
+            }
+        }
+        for (name, error) in self.tree.switch(&self.lock, moves) {
+            lineages.repaired.remove(&name);
+            lineages.failed.insert(name, error.to_string());
+        }
+        for name in lineages.repaired.keys() {
+            match self.tree.lineage(name) {
+                Ok(lineage) => lineages.found.insert(name.clone(), lineage),
+                Err(error) => {
+                    lineages.failed.insert(name.clone(), error.to_string());
+                    None
+                }
+            };
+        }
+        lineages.found.retain(|name, _| !lineages.failed.contains_key(name));
+        lineages
+    }
+
+    fn repair(&self, name: &ServiceName, repairs: &[Repair]) -> Result<Move, PathError> {
+        let mut changes = Vec::new();
+        for repair in repairs {
+            match repair {
+                Repair::Curr(version) => {
+                    changes.push(self.tree.link(name, Link::Curr, version));
+                    changes.extend(self.tree.unlink(name, Link::Prev)?);
+                }
+                Repair::DropNext(_) => changes.extend(self.tree.unlink(name, Link::Next)?),
+            }
+        }
+        Ok(Move { name: name.clone(), changes, fresh: Vec::new() })
+    }
+
+    /// What is still to be done.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn pending(&self) -> Result<Pending, ManagerError> {
+        pending(&self.tree)
+    }
+
+    /// Remembers what is still to be done.
+    ///
+    /// # Errors
+    /// [`PathError`]; what was remembered before stands.
+    pub fn save_pending(&self, pending: &Pending) -> Result<(), PathError> {
+        self.save(PENDING, &pending.to_text())
+    }
+
+    /// Since when which records are in which zone.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn published(&self) -> Result<Published, ManagerError> {
+        let path = self.tree.own(PUBLISHED);
+        match self.world.root.text(&path)? {
+            Some(text) => Ok(Published::parse(&path, &text)?),
+            None => Ok(Published::default()),
+        }
+    }
+
+    /// Remembers it.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn save_published(&self, published: &Published) -> Result<(), PathError> {
+        self.save(PUBLISHED, &published.to_text())
+    }
+
+    /// Writes a file of ours when it is another than the one that is there.
+    fn save(&self, file: &str, text: &Result<String, String>) -> Result<(), PathError> {
+        let path = self.tree.own(file);
+        let text = text.as_ref().map_err(|error| PathError::refused(&path, error.clone()))?;
+        if self.world.root.read_optional(&path)?.as_deref() == Some(text.as_bytes()) {
+            return Ok(());
+        }
+        replace(self.world.root, &path, text.as_bytes(), 0o600)
+    }
+
+    /// The services of a group that are configured, in the order of their names.
+    pub fn of_group(&self, group: &str) -> Vec<ServiceName> {
+        self.config.services.keys().filter(|name| name.group() == group).cloned().collect()
+    }
+}
+
+/// What is still to be done, for those who only look.
+///
+/// # Errors
+/// [`ManagerError`]
+pub fn pending(tree: &Tree<'_>) -> Result<Pending, ManagerError> {
+    let path = tree.own(PENDING);
+    match tree.root().text(&path)? {
+        Some(text) => Ok(Pending::parse(&path, &text)?),
+        None => Ok(Pending::default()),
+    }
+}
+
+const PENDING: &str = "pending.toml";
+const PUBLISHED: &str = "published.toml";
+
+/// What there is of the services of a run.
+#[derive(Debug, Default)]
+pub struct Lineages {
+    /// What was found.
+    pub found: BTreeMap<ServiceName, Lineage>,
+    /// What was put right, and how.
+    pub repaired: BTreeMap<ServiceName, Vec<Repair>>,
+    /// What cannot be read or put right, and why; its links may not be changed.
+    pub failed: BTreeMap<ServiceName, String>,
+}
+
+/// The groups of some services.
+pub fn groups<'a>(names: impl IntoIterator<Item = &'a ServiceName>) -> BTreeSet<String> {
+    names.into_iter().map(|name| name.group().to_owned()).collect()
+}

@@ -1,0 +1,341 @@
+//! Brings what the state tree says to where it is used: the production copy, other machines, the services that
+//! read it, the zones. The same at the end of every run, and idempotent: what was not finished is found again,
+//! by looking or because it is remembered.
+//!
+//! ```text
+//! compare → remember what is to be done → copy → deliver, run, restart → zones → forget what is done
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::config::{AfterCopy, Service, Site};
+use super::dane;
+use super::deliver;
+use super::exchangers::{self, Exchangers};
+use super::issue::records;
+use super::lineage::{Lineage, Link, Version};
+use super::name::ServiceName;
+use super::pending::{Action, Pending};
+use super::published::Published;
+use super::report::Report;
+use super::restarts::{Restart, restarts};
+use super::run::{ManagerError, Run, groups};
+use crate::transaction::replace;
+
+/// How far a run goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Tell services and zones; else that is only remembered.
+    pub acts: bool,
+    /// Restart everything that could depend on any of the services, changed or not.
+    pub restarts_all: bool,
+}
+
+/// Settles some services and the zones of their groups.
+///
+/// # Errors
+/// [`ManagerError`] when nothing could be begun; everything else is in the report.
+pub fn settle(run: &Run<'_>, names: &[ServiceName], extent: Extent) -> Result<Report, ManagerError> {
+    let mut report = Report::default();
+    let lineages = read(run, names, &mut report);
+    let stale = stale_copies(run, &lineages, &mut report);
+    let changed: BTreeSet<ServiceName> =
+        stale.iter().filter(|(_, link, _)| *link == Link::Curr).map(|(name, ..)| (*name).clone()).collect();
+    let told = match extent.restarts_all {
+        true => names.iter().cloned().collect(),
+        false => changed.clone(),
+    };
+    let mut pending = run.pending()?;
+    let mut published = run.published()?;
+    let (exchangers, notes) = exchangers::ask(run, groups(names));
+    report.notes.extend(notes);
+    let zones = Zones::compute(run, names, &lineages, &exchangers, &pending, &mut report);
+    remember(run, &mut pending, &told, &zones.changed(&published));
+    // On disk before anything is changed: a run that dies here is taken up by the next.
+    run.save_pending(&pending)?;
+
+    for (name, error) in run.production.put(&stale) {
+        report.failures.push(format!("{name}: the production copy: {error}"));
+    }
+    report.published.extend(changed.iter().map(ToString::to_string));
+    drop_nexts(run, &lineages, &mut report);
+    if extent.acts {
+        act(run, &mut pending, &mut report);
+        // Once more, because who has been told by now needs the old records no longer.
+        let zones = Zones::compute(run, names, &lineages, &exchangers, &pending, &mut Report::default());
+        zones
+            .changed(&published)
+            .into_iter()
+            .for_each(|apex| pending.add_new(Action::Zone { apex }, run.world.now));
+        zones.write(run, &mut pending, &mut published, &mut report);
+        run.save_published(&published)?;
+        run.save_pending(&pending)?;
+    }
+    report.pending.extend(pending.iter().map(|(action, state)| match &state.error {
+        Some(error) => format!("{action}: {error} (attempt {})", state.attempts),
+        None => action.to_string(),
+    }));
+    Ok(report)
+}
+
+fn read(run: &Run<'_>, names: &[ServiceName], report: &mut Report) -> BTreeMap<ServiceName, Lineage> {
+    let mut lineages = BTreeMap::new();
+    for name in names {
+        match run.tree.lineage(name) {
+            Ok(lineage) => {
+                lineages.insert(name.clone(), lineage);
+            }
+            Err(error) => report.failures.push(format!("{name}: {error}")),
+        }
+    }
+    lineages
+}
+
+/// The versions of which production has no copy, or an older one. Only what can be served is ever copied there,
+/// and what is there is never taken away for want of something better.
+fn stale_copies<'l>(
+    run: &Run<'_>,
+    lineages: &'l BTreeMap<ServiceName, Lineage>,
+    report: &mut Report,
+) -> Vec<(&'l ServiceName, Link, &'l Version)> {
+    let mut stale = Vec::new();
+    for (name, lineage) in lineages {
+        let versions = [(Link::Curr, lineage.live()), (Link::Next, lineage.waiting())];
+        for (link, version) in versions {
+            let Some(version) = version else { continue };
+            match run.production.holds(name, link, version) {
+                Ok(true) => {}
+                Ok(false) => stale.push((name, link, version)),
+                Err(error) => report.failures.push(format!("{name}: {error}")),
+            }
+        }
+    }
+    stale
+}
+
+/// Remembers what has to be done because of changed certificates, and of changed records in `zones`.
+fn remember(run: &Run<'_>, pending: &mut Pending, changed: &BTreeSet<ServiceName>, zones: &BTreeSet<String>) {
+    let now = run.world.now;
+    let site = &run.config.site;
+    forget_what_nobody_wants(site, pending);
+    if !changed.is_empty() {
+        let elsewhere = |host: &String| !deliver::is_here(host, &run.world.host);
+        for host in deliver::hosts(site).into_iter().filter(elsewhere) {
+            pending.add(Action::Deliver { host }, groups(changed), now);
+        }
+        for AfterCopy { host, program } in site.after_copy.iter().cloned() {
+            pending.add(Action::AfterCopy { host, program }, [], now);
+        }
+    }
+    for told in restarts(site, changed, zones) {
+        match told {
+            Restart::Dns { domains, .. } => {
+                domains.into_iter().for_each(|apex| pending.add(Action::Zone { apex }, [], now));
+            }
+            told @ Restart::Host { .. } => {
+                actions(told).into_iter().for_each(|action| pending.add(action, groups(changed), now));
+            }
+        }
+    }
+}
+
+/// What is no longer configured is not tried for ever.
+fn forget_what_nobody_wants(site: &Site, pending: &mut Pending) {
+    let hosts = deliver::hosts(site);
+    let commands: BTreeSet<Action> = site
+        .servers
+        .iter()
+        .flat_map(|servers| {
+            servers.hosts.iter().flat_map(|host| {
+                let (sort, host, commands) = (servers.sort, host.clone(), servers.restart.clone());
+                actions(Restart::Host { sort, host, commands })
+            })
+        })
+        .collect();
+    pending.retain(|action| match action {
+        Action::Deliver { host } => hosts.contains(host),
+        Action::AfterCopy { host, program } => {
+            site.after_copy.iter().any(|one| one.host == *host && one.program == *program)
+        }
+        Action::Restart { .. } => commands.contains(action),
+        Action::Zone { .. } => true,
+    });
+}
+
+fn actions(told: Restart) -> Vec<Action> {
+    let Restart::Host { sort, host, commands } = told else { return Vec::new() };
+    let action = |(position, command)| Action::Restart { sort, host: host.clone(), position, command };
+    commands.into_iter().enumerate().map(action).collect()
+}
+
+/// Takes away the production copies of versions that wait no more.
+fn drop_nexts(run: &Run<'_>, lineages: &BTreeMap<ServiceName, Lineage>, report: &mut Report) {
+    for (name, _) in lineages.iter().filter(|(_, lineage)| lineage.waiting().is_none()) {
+        let dropped = run.production.has_next(name).and_then(|there| match there {
+            true => run.production.drop_next(name),
+            false => Ok(()),
+        });
+        if let Err(error) = dropped {
+            report.failures.push(format!("{name}: {error}"));
+        }
+    }
+}
+
+/// Carries out what is pending, except zones; one that fails is in nobody's way but, for a command, that of the
+/// later commands of the same table on the same machine.
+fn act(run: &Run<'_>, pending: &mut Pending, report: &mut Report) {
+    let actions: Vec<Action> = pending.iter().map(|(action, _)| action.clone()).collect();
+    for action in actions.iter().filter(|action| !matches!(action, Action::Zone { .. })) {
+        match deliver::carry_out(run, action) {
+            Ok(()) => {
+                pending.done(action);
+                report.done.push(action.to_string());
+            }
+            Err(error) => pending.failed(action, error),
+        }
+    }
+}
+
+/// What belongs into the zones of some groups.
+struct Zones {
+    /// By apex domain: the text of the group's file, and the text of each record in it.
+    wanted: BTreeMap<String, (String, Vec<String>)>,
+}
+
+impl Zones {
+    /// The records of all services of the groups: of what is served and of what will be. While a server has
+    /// not taken up the new certificate, those of the old one stay too.
+    fn compute(
+        run: &Run<'_>,
+        names: &[ServiceName],
+        lineages: &BTreeMap<ServiceName, Lineage>,
+        exchangers: &Exchangers,
+        pending: &Pending,
+        report: &mut Report,
+    ) -> Self {
+        let mut wanted = BTreeMap::new();
+        for apex in groups(names).into_iter().filter(|group| group != super::name::CA) {
+            match Self::of_group(run, &apex, lineages, exchangers, pending) {
+                Ok(Some(zone)) => {
+                    wanted.insert(apex, zone);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    report.failures.push(format!("{apex}: its TLSA records stay as they are: {error}"))
+                }
+            }
+        }
+        Self { wanted }
+    }
+
+    fn of_group(
+        run: &Run<'_>,
+        apex: &str,
+        lineages: &BTreeMap<ServiceName, Lineage>,
+        exchangers: &Exchangers,
+        pending: &Pending,
+    ) -> Result<Option<(String, Vec<String>)>, String> {
+        let exchangers = exchangers.of(apex);
+        let services: Vec<&Service> = run
+            .config
+            .services
+            .values()
+            .filter(|service| service.name.group() == apex && !service.dane.is_empty())
+            .collect();
+        let has_file = run.world.root.status(&run.tree.group_tlsa(apex)).is_ok_and(|status| status.is_some());
+        if services.is_empty() && !has_file {
+            return Ok(None);
+        }
+        let mut versions = Vec::new();
+        for service in services {
+            let read;
+            let lineage = match lineages.get(&service.name) {
+                Some(lineage) => lineage,
+                None => {
+                    read = run.tree.lineage(&service.name).map_err(|error| error.to_string())?;
+                    &read
+                }
+            };
+            // A `curr` that cannot be told what it is would take records away that are still needed.
+            if let Some(curr) = lineage.curr.as_ref().filter(|curr| curr.certificate.is_none()) {
+                return Err(format!("{}: {}", service.name, curr.problems.join("; ")));
+            }
+            let of = |version: Option<&Version>| {
+                version.map(|version| records(service, &version.files, exchangers)).transpose()
+            };
+            let name = service.name.service();
+            let (curr, next) = (of(lineage.curr.as_ref())?, of(lineage.waiting())?);
+            let is_first = curr.is_none();
+            versions.extend(dane::publish(name, curr, next));
+            if !is_first && pending.holds_back(apex) {
+                let prev =
+                    run.tree.linked_version(&service.name, Link::Prev).map_err(|error| error.to_string())?;
+                let records =
+                    of(prev.as_ref().filter(|prev| prev.certificate.is_some()))?.unwrap_or_default();
+                versions.push(dane::Version { service: name.to_owned(), link: Link::Prev, records });
+            }
+        }
+        let records: BTreeSet<String> =
+            versions.iter().flat_map(|version| &version.records).map(ToString::to_string).collect();
+        Ok(Some((dane::group_file(apex, &versions), records.into_iter().collect())))
+    }
+
+    /// The zones that do not hold what they should.
+    fn changed(&self, published: &Published) -> BTreeSet<String> {
+        self.wanted
+            .iter()
+            .filter(|(apex, (_, records))| !published.holds(apex, records.iter().cloned()))
+            .map(|(apex, _)| apex.clone())
+            .collect()
+    }
+
+    /// Writes the group's files, brings them to where zones include them, and has the zones read again.
+    fn write(&self, run: &Run<'_>, pending: &mut Pending, published: &mut Published, report: &mut Report) {
+        let mut due = Vec::new();
+        for (apex, (text, _)) in &self.wanted {
+            let action = Action::Zone { apex: apex.clone() };
+            let written = self.file(run, apex, text);
+            match written {
+                Err(error) => pending.failed(&action, error),
+                Ok(()) if pending.contains(&action) => due.push(apex.clone()),
+                Ok(()) => {}
+            }
+        }
+        if due.is_empty() {
+            return;
+        }
+        match deliver::refresh_zones(run, &due) {
+            Ok(()) => {
+                for apex in due {
+                    let records =
+                        self.wanted.get(&apex).map(|(_, records)| records.clone()).unwrap_or_default();
+                    published.set(&apex, records, run.world.now);
+                    let action = Action::Zone { apex };
+                    pending.done(&action);
+                    report.done.push(action.to_string());
+                }
+            }
+            Err(error) => {
+                due.into_iter().for_each(|apex| pending.failed(&Action::Zone { apex }, error.clone()));
+            }
+        }
+    }
+
+    /// The group's file: in the state tree, in production, and in every directory of the configuration.
+    fn file(&self, run: &Run<'_>, apex: &str, text: &str) -> Result<(), String> {
+        let failed = |error: crate::system::root::PathError| error.to_string();
+        let root = run.world.root;
+        let own = run.tree.group_tlsa(apex);
+        let name = format!("tlsa.{apex}");
+        let elsewhere = run.config.site.dns.tlsa_directories.iter().map(|directory| directory.join(&name));
+        for path in std::iter::once(own.clone()).chain(elsewhere) {
+            if root.read_optional(&path).map_err(failed)?.as_deref() != Some(text.as_bytes()) {
+                if path == own {
+                    run.tree.prepare_group(apex).map_err(failed)?;
+                }
+                replace(root, &path, text.as_bytes(), 0o644).map_err(failed)?;
+            }
+        }
+        run.production.put_text(apex, &name, text).map(drop).map_err(failed)
+    }
+}
