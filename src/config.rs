@@ -51,6 +51,7 @@ pub struct Identity {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Certificates {
     /// Kind of key.
+    #[serde(deserialize_with = "crate::pki::agent_algorithm")]
     pub algorithm: Algorithm,
     /// Length of validity in days.
     pub days: Days<398>,
@@ -114,6 +115,7 @@ pub struct HookSettings {
     /// Overrides the hook's own policy.
     pub gate: Option<Policy>,
     /// Overrides the hook's own kind of key.
+    #[serde(deserialize_with = "crate::pki::agent_algorithm")]
     pub algorithm: Option<Algorithm>,
     /// Overrides the hook's own lifetime in days.
     pub days: Option<Days<398>>,
@@ -258,7 +260,7 @@ mod tests {
         let settings = parse(&[(Path::new("a"), vendor), (Path::new("b"), site)]).unwrap();
         assert_eq!(settings.gate.policy, Policy::Hold);
         assert_eq!(settings.certificates.days.count(), 90);
-        assert_eq!(settings.certificates.algorithm, Algorithm::Rsa2048);
+        assert_eq!(settings.certificates.algorithm, Algorithm::Rsa(2048));
         assert_eq!(settings.certificates.renew_before_days.count(), 30);
         assert!(settings.hook(&HookName::parse("mod_ssl").unwrap()).adopt);
         assert!(!settings.hook(&HookName::parse("sendmail").unwrap()).adopt);

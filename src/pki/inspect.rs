@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use p256::ecdsa::signature::Verifier;
-use rsa::pkcs1::DecodeRsaPublicKey;
 use serde::{Deserialize, Serialize};
 use sha1::Digest;
 use time::OffsetDateTime;
@@ -12,6 +10,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
 use super::key::public_digest;
 use super::serial::Serial;
+use super::signature::verify_signature;
 
 /// The parts of a certificate on which decisions rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +122,7 @@ fn line(attributes: &[(String, String)]) -> String {
     attributes.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
 }
 
-fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
+pub(super) fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
     name.iter_attributes()
         .map(|attribute| {
             let oid = attribute.attr_type().to_id_string();
@@ -150,7 +149,7 @@ const SHORT_NAMES: [(&str, &str); 8] = [
     ("0.9.2342.19200300.100.1.25", "DC"),
 ];
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
+pub(super) fn address(octets: &[u8]) -> Option<IpAddr> {
     <[u8; 4]>::try_from(octets)
         .map(IpAddr::from)
         .or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
@@ -161,38 +160,13 @@ fn is_self_signed(certificate: &X509Certificate<'_>) -> bool {
     if certificate.subject().as_raw() != certificate.issuer().as_raw() {
         return false;
     }
-    let signed = certificate.tbs_certificate.as_ref();
-    let signature: &[u8] = &certificate.signature_value.data;
-    let key: &[u8] = &certificate.public_key().subject_public_key.data;
-    match certificate.signature_algorithm.algorithm.to_id_string().as_str() {
-        "1.2.840.10045.4.3.2" => ecdsa_p256(key, signed, signature),
-        "1.2.840.10045.4.3.3" => ecdsa_p384(key, signed, signature),
-        "1.2.840.113549.1.1.5" => rsa_pkcs1::<sha1::Sha1>(key, signed, signature),
-        "1.2.840.113549.1.1.11" => rsa_pkcs1::<sha2::Sha256>(key, signed, signature),
-        "1.2.840.113549.1.1.12" => rsa_pkcs1::<sha2::Sha384>(key, signed, signature),
-        "1.2.840.113549.1.1.13" => rsa_pkcs1::<sha2::Sha512>(key, signed, signature),
-        _ => true,
-    }
-}
-
-fn ecdsa_p256(key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
-    let Ok(verifier) = p256::ecdsa::VerifyingKey::from_sec1_bytes(key) else { return true };
-    p256::ecdsa::DerSignature::try_from(signature).is_ok_and(|s| verifier.verify(signed, &s).is_ok())
-}
-
-fn ecdsa_p384(key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
-    let Ok(verifier) = p384::ecdsa::VerifyingKey::from_sec1_bytes(key) else { return true };
-    p384::ecdsa::DerSignature::try_from(signature).is_ok_and(|s| verifier.verify(signed, &s).is_ok())
-}
-
-fn rsa_pkcs1<D: sha2::Digest + rsa::pkcs8::AssociatedOid>(
-    key: &[u8],
-    signed: &[u8],
-    signature: &[u8],
-) -> bool {
-    let Ok(key) = rsa::RsaPublicKey::from_pkcs1_der(key) else { return true };
-    let verifier = rsa::pkcs1v15::VerifyingKey::<D>::new(key);
-    rsa::pkcs1v15::Signature::try_from(signature).is_ok_and(|s| verifier.verify(signed, &s).is_ok())
+    verify_signature(
+        certificate.public_key().raw,
+        &certificate.signature_algorithm.algorithm.to_id_string(),
+        certificate.tbs_certificate.as_ref(),
+        &certificate.signature_value.data,
+    )
+    .unwrap_or(true)
 }
 
 /// OpenSSL's `X509_NAME_hash`: SHA-1 over the canonical subject, its first four octets as a

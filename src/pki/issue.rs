@@ -159,7 +159,7 @@ pub(crate) mod tests {
             email: Some("root@example.com".into()),
             ..Subject::default()
         };
-        for algorithm in [Algorithm::P256, Algorithm::P384, Algorithm::Rsa2048] {
+        for algorithm in [Algorithm::P256, Algorithm::P384, Algorithm::Rsa(2048)] {
             let (found, _, key) = made("mail.example.com", algorithm, &subject);
             assert_eq!(
                 found.subject_line(),

@@ -1,44 +1,20 @@
 //! Keys and certificates: which kinds there are, how they are made, read and numbered.
 
+mod algorithm;
+pub mod armor;
 pub mod container;
 pub mod inspect;
 pub mod issue;
 pub mod key;
+#[cfg(test)]
+pub(crate) mod peer;
 pub mod serial;
+pub mod signature;
 pub mod ssh;
+pub mod x509;
 
-use std::fmt;
-
+pub use algorithm::{Algorithm, agent_algorithm};
 use serde::{Deserialize, Serialize};
-
-/// The kinds of key that this program makes; the numbers are bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Algorithm {
-    /// ECDSA on NIST P-256: small, fast, understood everywhere.
-    #[default]
-    P256,
-    /// ECDSA on NIST P-384.
-    P384,
-    /// RSA of 2048 bits, for clients that know no elliptic curves.
-    Rsa2048,
-    /// RSA of 3072 bits.
-    Rsa3072,
-    /// RSA of 4096 bits.
-    Rsa4096,
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::P256 => "p256",
-            Self::P384 => "p384",
-            Self::Rsa2048 => "rsa2048",
-            Self::Rsa3072 => "rsa3072",
-            Self::Rsa4096 => "rsa4096",
-        })
-    }
-}
 
 /// The hash that a signature is made over (FIPS 180-4, FIPS 202); Ed25519 has its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]

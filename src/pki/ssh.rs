@@ -69,9 +69,9 @@ impl HostKey {
         let pair = match algorithm {
             Algorithm::Ed25519 => ed25519()?,
             Algorithm::EcdsaP256 => ecdsa(&PrivateKey::generate(super::Algorithm::P256)?)?,
-            Algorithm::Rsa2048 => rsa(&PrivateKey::generate(super::Algorithm::Rsa2048)?)?,
-            Algorithm::Rsa3072 => rsa(&PrivateKey::generate(super::Algorithm::Rsa3072)?)?,
-            Algorithm::Rsa4096 => rsa(&PrivateKey::generate(super::Algorithm::Rsa4096)?)?,
+            Algorithm::Rsa2048 => rsa(&PrivateKey::generate(super::Algorithm::Rsa(2048))?)?,
+            Algorithm::Rsa3072 => rsa(&PrivateKey::generate(super::Algorithm::Rsa(3072))?)?,
+            Algorithm::Rsa4096 => rsa(&PrivateKey::generate(super::Algorithm::Rsa(4096))?)?,
         };
         Ok(Self { pair })
     }

@@ -133,7 +133,7 @@ fn fingerprints(answers: &[Answer]) -> Vec<(KeyKind, Fingerprint)> {
 #[test]
 fn what_a_server_has_is_shown_for_each_kind_of_key() {
     let now = clock::now();
-    let (p256, rsa) = (pair(NAME, Algorithm::P256, now), pair(NAME, Algorithm::Rsa2048, now));
+    let (p256, rsa) = (pair(NAME, Algorithm::P256, now), pair(NAME, Algorithm::Rsa(2048), now));
     let cases = [
         ("one, TLS 1.3", vec![p256.clone()], &rustls::version::TLS13, vec![KeyKind::Elliptic]),
         ("one, TLS 1.2", vec![p256.clone()], &rustls::version::TLS12, vec![KeyKind::Elliptic]),

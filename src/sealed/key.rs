@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use rcgen::PublicKeyData;
 use rsa::pkcs1::DecodeRsaPublicKey;
 use rsa::traits::PublicKeyParts;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::pki::Algorithm;
 use crate::pki::key::PrivateKey;
 
 /// What identifies a key without giving it away, in one of the two forms in which keys are compared:
@@ -39,11 +39,9 @@ impl Fingerprint {
 
     /// Both forms of a key, for it may be served in either.
     pub fn of_key(key: &PrivateKey) -> Vec<Self> {
-        let blob = ssh_blob(key);
-        [Some(Self::of_spki(&key.subject_public_key_info())), blob.map(|blob| Self::of_ssh(&blob))]
-            .into_iter()
-            .flatten()
-            .collect()
+        let spki = key.spki_der().ok().map(|spki| Self::of_spki(&spki));
+        let blob = ssh_blob(key).map(|blob| Self::of_ssh(&blob));
+        spki.into_iter().chain(blob).collect()
     }
 
     /// The text.
@@ -84,10 +82,7 @@ const SSH: &str = "SHA256:";
 
 /// Of the body of a PEM block, or of a whole DER file; none for algorithms that are not known here.
 pub fn of_der(label: &str, der: &[u8]) -> Vec<Fingerprint> {
-    if let Ok(key) = PrivateKey::from_der(label, der) {
-        return Fingerprint::of_key(&key);
-    }
-    ed25519(der).unwrap_or_default()
+    PrivateKey::from_der(label, der).map(|key| Fingerprint::of_key(&key)).unwrap_or_default()
 }
 
 /// Of a private key in OpenSSH's own format: its public half is readable even under a password.
@@ -97,39 +92,27 @@ pub fn of_openssh(pem: &str) -> Option<(String, Fingerprint)> {
     Some((key.algorithm().to_string(), Fingerprint::from_ssh(&text)?))
 }
 
-/// The beginning of an Ed25519 key in PKCS#8 (RFC 8410 section 7); 32 octets of key follow.
-const ED25519: &[u8] = &[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-/// The beginning of its public half (RFC 8410 section 4).
-const ED25519_SPKI: &[u8] = &[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
-
-fn ed25519(der: &[u8]) -> Option<Vec<Fingerprint>> {
-    let seed: &[u8; 32] = der.strip_prefix(ED25519)?.try_into().ok()?;
-    let public = ssh_key::private::Ed25519Keypair::from_seed(seed).public;
-    let spki = [ED25519_SPKI, &public.0].concat();
-    let blob = [string(b"ssh-ed25519"), string(&public.0)].concat();
-    Some(vec![Fingerprint::of_spki(&spki), Fingerprint::of_ssh(&blob)])
-}
-
-/// The public half as SSH writes it (RFC 4253 section 6.6, RFC 5656 section 3.1).
+/// The public half as SSH writes it (RFC 4253 section 6.6, RFC 5656 section 3.1, RFC 8709 section 4).
 fn ssh_blob(key: &PrivateKey) -> Option<Vec<u8>> {
-    let public = key.der_bytes();
+    let public = key.public_bits();
     let curve = |name: &str| {
         let algorithm = format!("ecdsa-sha2-{name}");
         [string(algorithm.as_bytes()), string(name.as_bytes()), string(public)].concat()
     };
-    let algorithm = PublicKeyData::algorithm(key);
-    if algorithm == &rcgen::PKCS_ECDSA_P256_SHA256 {
-        return Some(curve("nistp256"));
+    match key.algorithm() {
+        Algorithm::P256 => Some(curve("nistp256")),
+        Algorithm::P384 => Some(curve("nistp384")),
+        Algorithm::P521 => Some(curve("nistp521")),
+        Algorithm::Ed25519 => Some([string(b"ssh-ed25519"), string(public)].concat()),
+        Algorithm::Rsa(_) => {
+            let rsa = rsa::RsaPublicKey::from_pkcs1_der(public).ok()?;
+            let number = |octets: &[u8]| {
+                let sign = octets.first().is_some_and(|first| first & 0x80 != 0);
+                string(&[if sign { &[0][..] } else { &[] }, octets].concat())
+            };
+            Some([string(b"ssh-rsa"), number(&rsa.e_bytes()), number(&rsa.n_bytes())].concat())
+        }
     }
-    if algorithm == &rcgen::PKCS_ECDSA_P384_SHA384 {
-        return Some(curve("nistp384"));
-    }
-    let rsa = rsa::RsaPublicKey::from_pkcs1_der(public).ok()?;
-    let number = |octets: &[u8]| {
-        let sign = octets.first().is_some_and(|first| first & 0x80 != 0);
-        string(&[if sign { &[0][..] } else { &[] }, octets].concat())
-    };
-    Some([string(b"ssh-rsa"), number(&rsa.e_bytes()), number(&rsa.n_bytes())].concat())
 }
 
 fn string(octets: &[u8]) -> Vec<u8> {
@@ -175,7 +158,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_ours_has_both_forms() {
-        for algorithm in [Algorithm::P256, Algorithm::P384, Algorithm::Rsa2048] {
+        for algorithm in [Algorithm::P256, Algorithm::P384, Algorithm::Rsa(2048)] {
             let key = PrivateKey::generate(algorithm).unwrap();
             let text = key.to_pem(Container::Traditional).unwrap();
             let block = pem::parse(text.reveal()).unwrap();

@@ -42,7 +42,7 @@ fn main() {
     compare("starting the program : /bin/true", 400, || run(version()), || run(command("/bin/true", &[])));
     for (algorithm, options, samples) in [
         (Algorithm::P256, &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"][..], 100),
-        (Algorithm::Rsa2048, &["-newkey", "rsa:2048"], 60),
+        (Algorithm::Rsa(2048), &["-newkey", "rsa:2048"], 60),
     ] {
         let openssl = || {
             let key = dir.path().join("o.key").display().to_string();

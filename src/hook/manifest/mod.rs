@@ -165,6 +165,7 @@ struct CertificateText {
     #[serde(default)]
     family: Vec<String>,
     usage: Option<BTreeSet<Usage>>,
+    #[serde(default, deserialize_with = "crate::pki::agent_algorithm")]
     algorithm: Option<Algorithm>,
     days: Option<Spanned<u32>>,
     #[serde(default)]

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::name::ServiceName;
 use crate::fault::Fault;
 use crate::pki::Algorithm;
+pub use crate::pki::x509::{AlternativeName, Name as Subject};
 
 /// Everything that is configured, and what is odd about it.
 #[derive(Debug, Clone, Default)]
@@ -220,35 +221,6 @@ pub enum Signer {
     Itself,
     /// A name of `ca-info.conf`.
     Authority(String),
-}
-
-/// The subject of a certificate, as configured: in the order in which it is written.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Subject {
-    /// `CN`.
-    pub common_name: String,
-    /// `C`: two letters.
-    pub country: Option<String>,
-    /// `ST`.
-    pub state: Option<String>,
-    /// `L`.
-    pub locality: Option<String>,
-    /// `O`.
-    pub organization: Option<String>,
-    /// `OU`.
-    pub organizational_unit: Option<String>,
-    /// `email`.
-    pub email: Option<String>,
-}
-
-/// A name of the SAN (RFC 5280 section 4.2.1.6).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AlternativeName {
-    /// A host name as A-labels, in lower case; may begin with `*.`.
-    Dns(String),
-    /// An address.
-    Address(std::net::IpAddr),
 }
 
 /// One entry of `dane_tls` (RFC 6698).
