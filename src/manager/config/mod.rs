@@ -1,6 +1,18 @@
 //! What the site has written down: `ssl-mgr.conf`, `ca-info.conf` and a file for each service, in the
 //! format of ssl-mgr (`reference: ssl-mgr 7.8`), old spellings included.
 
+mod authorities;
+mod key;
+mod reader;
+mod servers;
+mod service;
+mod signers;
+mod site;
+mod subject;
+#[cfg(test)]
+mod tests;
+mod texts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -10,6 +22,8 @@ use super::name::ServiceName;
 use crate::fault::Fault;
 use crate::pki::Algorithm;
 pub use crate::pki::x509::{AlternativeName, Name as Subject};
+
+pub use texts::{ServiceText, Text, Texts, read};
 
 /// Everything that is configured, and what is odd about it.
 #[derive(Debug, Clone, Default)]
@@ -24,12 +38,49 @@ pub struct Configuration {
     pub faults: Vec<Fault>,
     /// What was understood, but hardly meant: a misspelt key, an old spelling.
     pub warnings: Vec<Fault>,
+    /// Services that have a file with a fault, or whose signer has; they are not in `services`.
+    pub refused: BTreeSet<ServiceName>,
+    /// `ssl-mgr.conf` has a fault of its own, or `ca-info.conf` cannot be parsed: whatever were done
+    /// could be meant for elsewhere.
+    pub is_broken: bool,
+}
+
+/// Who signs a service's certificate, resolved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Signing<'a> {
+    /// Its own key, with these options.
+    Itself(CaOptions),
+    /// The key of this service of the group `ca`, with these options of its.
+    Own(&'a Service, CaOptions),
+    /// Somebody to whom the request is taken; by its name in `ca-info.conf`.
+    Manual(&'a str),
+    /// A public CA, by its name in `ca-info.conf`.
+    Acme(&'a str, &'a Authority),
+}
+
+impl Configuration {
+    /// Resolves who signs a service's certificate; nothing for a service of another configuration.
+    pub fn signing<'a>(&'a self, service: &'a Service) -> Option<Signing<'a>> {
+        let Signer::Authority(name) = &service.signer else {
+            return Some(Signing::Itself(service.authority.unwrap_or_default()));
+        };
+        let authority = self.authorities.get(name)?;
+        Some(match authority.kind {
+            AuthorityKind::Own => {
+                let signer = self.services.get(&ServiceName::new(super::name::CA, name).ok()?)?;
+                Signing::Own(signer, signer.authority?)
+            }
+            AuthorityKind::Manual => Signing::Manual(name),
+            AuthorityKind::Acme { .. } => Signing::Acme(name, authority),
+        })
+    }
 }
 
 /// `ssl-mgr.conf`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Site {
-    /// `prod_cert_dir`: the live copy that servers read.
+    /// `prod_cert_dir`: the live copy that servers read. Here and in all paths: what is relative lies
+    /// beneath the topdir.
     pub production: PathBuf,
     /// `logdir`.
     pub log_directory: PathBuf,
@@ -257,6 +308,13 @@ pub struct CaOptions {
     pub days: u32,
     /// `digest`.
     pub digest: crate::pki::Digest,
+}
+
+impl Default for CaOptions {
+    /// What a self-signed service without `[CA]` gets: a year, and ssl-mgr's digest.
+    fn default() -> Self {
+        Self { days: 365, digest: crate::pki::Digest::Sha384 }
+    }
 }
 
 impl Default for Site {

@@ -1,0 +1,226 @@
+//! What `ssl-mgr.conf` may say.
+
+use super::*;
+
+#[test]
+fn defaults() {
+    let configuration = with_site("");
+    assert_eq!(configuration.site, Site { groups: configuration.site.groups.clone(), ..Site::default() });
+    assert_eq!(configuration.site.production, PathBuf::from("/etc/ssl-mgr/prod-certs"));
+    assert_eq!((configuration.site.keep, configuration.site.roll_after_minutes), (10, 90));
+    assert_eq!((shown(&configuration.faults), shown(&configuration.warnings)), (vec![], vec![]));
+    assert!(!configuration.is_broken);
+}
+
+#[test]
+fn every_key_at_the_top_or_in_globals() {
+    let path = |path: &str| PathBuf::from(path);
+    let hook = |host: &str, program: &str| AfterCopy { host: host.into(), program: program.into() };
+    let rows: Vec<(&str, Site)> = vec![
+        ("verb = true", Site { verbose: true, ..Site::default() }),
+        ("prod_cert_dir = \"/srv/live\"", Site { production: path("/srv/live"), ..Site::default() }),
+        ("prod_cert_dir = './etc/live/'", Site { production: path("/t/etc/live"), ..Site::default() }),
+        ("logdir = \"Logs\"", Site { log_directory: path("/t/Logs"), ..Site::default() }),
+        ("clean_keep = 3", Site { keep: 3, ..Site::default() }),
+        ("clean_keep = \"3\"", Site { keep: 3, ..Site::default() }),
+        ("clean_keep = 0x10", Site { keep: 16, ..Site::default() }),
+        ("min_roll_mins = 0", Site { roll_after_minutes: 0, ..Site::default() }),
+        ("min_roll_mins = 1.5", Site { roll_after_minutes: 2, ..Site::default() }),
+        ("min_roll_mins = -5", Site { roll_after_minutes: 0, ..Site::default() }),
+        ("dns_check_delay = 30", Site { dns_check_delay: 30, ..Site::default() }),
+        ("dns_check_delay = -1", Site { dns_check_delay: 0, ..Site::default() }),
+        ("dns_xtra_ns = []", Site { extra_resolvers: vec![], ..Site::default() }),
+        (
+            "dns_xtra_ns = '2001:db8::1'",
+            Site { extra_resolvers: vec!["2001:db8::1".into()], ..Site::default() },
+        ),
+        (
+            "post_copy_cmd = [['a.example', '/bin/x'], ['b', '/bin/y']]",
+            Site { after_copy: vec![hook("a.example", "/bin/x"), hook("b", "/bin/y")], ..Site::default() },
+        ),
+        (
+            "post_copy_cmd = ['a.example', '/bin/x']",
+            Site { after_copy: vec![hook("a.example", "/bin/x")], ..Site::default() },
+        ),
+        ("post_copy_cmd = ''", Site::default()),
+        ("sslm_auth_hook = '/usr/lib/ssl-mgr/sslm-auth-hook'", Site::default()),
+        ("preferred_acme_profile = 'classic'", Site::default()),
+    ];
+    for (line, expected) in rows {
+        for head in [format!("{line}\n"), format!("[globals]\n{line}\n")] {
+            let found = with_site(&head);
+            assert_eq!(Site { groups: vec![], ..found.site }, expected, "{head}");
+            assert_eq!((shown(&found.faults), shown(&found.warnings)), (vec![], vec![]), "{head}");
+        }
+    }
+}
+
+#[test]
+fn renewal_in_every_spelling() {
+    type Knots = &'static [(f64, f64)];
+    let cases: [(&str, &str, Knots, Knots); 12] = [
+        ("target", "[renew_info]\ntarget_90 = 28.0\n", &[(90.0, 28.0)], &[]),
+        ("renew_target", "[renew_info]\nrenew_target_90 = 28\n", &[(90.0, 28.0)], &[]),
+        ("spread", "[renew_info]\nrand_adj_45 = 2\n", &[], &[(45.0, 2.0)]),
+        ("renew spread", "[renew_info]\nrenew_rand_adj_45 = 2\n", &[], &[(45.0, 2.0)]),
+        ("a quoted part of a day", "[renew_info]\n\"target_7.5\" = 3\n", &[(7.5, 3.0)], &[]),
+        (
+            "a part of a day",
+            "[renew_info]\ntarget_7.5 = 3\ntarget_7.25 = 2\n",
+            &[(7.5, 3.0), (7.25, 2.0)],
+            &[],
+        ),
+        ("a number in quotes", "[renew_info]\ntarget_90 = \"28.5\"\n", &[(90.0, 28.5)], &[]),
+        ("within a day", "[renew_info]\ntarget_0 = 0.25\n", &[(0.0, 0.25)], &[]),
+        (
+            "in the order of the file",
+            "[renew_info]\ntarget_90 = 28\nrand_adj_90 = 1\ntarget_45 = 12\n",
+            &[(90.0, 28.0), (45.0, 12.0)],
+            &[(90.0, 1.0)],
+        ),
+        ("deprecated", "renew_expire_days = 25\n", &[(90.0, 25.0)], &[]),
+        ("deprecated spread", "renew_expire_days_spread = 2.5\n", &[], &[(90.0, 2.5)]),
+        (
+            "deprecated ones are replaced by newer ones",
+            "[renew_info]\ntarget_90 = 28\nrand_adj_90 = 1\n\
+             [globals]\nrenew_expire_days = 25\nrenew_expire_days_spread = 3\n",
+            &[(90.0, 25.0), (90.0, 28.0)],
+            &[(90.0, 3.0), (90.0, 1.0)],
+        ),
+    ];
+    for (case, head, targets, spreads) in cases {
+        let found = with_site(head);
+        assert_eq!(
+            (&found.site.renew_targets[..], &found.site.renew_spreads[..]),
+            (targets, spreads),
+            "{case}"
+        );
+        assert_eq!(shown(&found.faults), [""; 0], "{case}");
+    }
+}
+
+#[test]
+fn groups() {
+    let group = |domain: &str, rest: &str| format!("[[groups]]\ndomain = \"{domain}\"\n{rest}\n");
+    let files = |site: &str| {
+        let other = WEB.replace("\"web\"", "\"mail\"");
+        tree(&[
+            ("ssl-mgr.conf", site),
+            ("ca-info.conf", AUTHORITIES),
+            ("ca/root", ROOT),
+            ("example.com/web", WEB),
+            ("example.com/mail", &other),
+            ("example.com/NOTES", "words"),
+        ])
+    };
+    let cases = [
+        (
+            "active",
+            group("example.com", "services = [\"web\", \"mail\"]\nactive = true"),
+            "example.com true: web mail",
+        ),
+        ("active is left out", group("example.com", "services = [\"web\"]"), "example.com false: web"),
+        ("one text", group("example.com", "services = \"web\"\nactive = true"), "example.com true: web"),
+        ("a star", group("example.com", "services = \"*\"\nactive = true"), "example.com true: mail web"),
+        ("a star in a list", group("example.com", "services = [\"*\"]"), "example.com false: mail web"),
+        ("ALL", group("example.com", "services = [\"web\", \"ALL\"]"), "example.com false: mail web"),
+        (
+            "a single table",
+            group("ca", "services = [\"root\"]").replace("[[groups]]", "[groups]"),
+            "ca false: root",
+        ),
+    ];
+    for (case, site, expected) in cases {
+        let found = files(&site);
+        let groups: Vec<_> = found
+            .site
+            .groups
+            .iter()
+            .map(|group| {
+                let names: Vec<_> = group.services.iter().map(ServiceName::service).collect();
+                format!("{} {}: {}", group.name, group.active, names.join(" "))
+            })
+            .collect();
+        assert_eq!(groups, [expected], "{case}");
+        assert_eq!((shown(&found.faults), shown(&found.warnings)), (vec![], vec![]), "{case}");
+    }
+    let twice = group("example.com", "services = [\"web\"]") + &group("example.com", "services = [\"mail\"]");
+    let found = files(&twice);
+    one(
+        "twice",
+        &found.warnings,
+        "ssl-mgr.conf:5:10: the group \"example.com\" is given twice; this one counts",
+    );
+    assert_eq!(found.site.groups.len(), 1);
+    assert_eq!(found.site.groups[0].services[0].service(), "mail");
+}
+
+#[test]
+fn primaries() {
+    let primary = |server: &str, port| Primary { server: server.into(), port };
+    let found = with_site(
+        "[[dns_primary]]\ndomain = \"*\"\nserver = \"192.0.2.1\"\nport = 10053\n\
+         [[dns_primary]]\ndomain = \"Example.COM.\"\nserver = \"NS.example.com\"\nport = \"5353\"\n\
+         [[dns_primary]]\ndomain = \"example.net\"\nserver = \"2001:db8::1\"\n",
+    );
+    let expected = [
+        ("default", primary("192.0.2.1", 10053)),
+        ("example.com", primary("ns.example.com", 5353)),
+        ("example.net", primary("2001:db8::1", 53)),
+    ];
+    assert_eq!(found.site.primaries, expected.map(|(apex, primary)| (apex.to_owned(), primary)).into());
+    assert_eq!((shown(&found.faults), shown(&found.warnings)), (vec![], vec![]));
+}
+
+#[test]
+fn servers() {
+    let found = with_site(
+        "[web]\nservers = \"www.example.com\"\nserver_dir = \"sites\"\nrestart_cmd = \"systemctl  reload nginx\"\n\
+         svc_depends = [[\"any\", [\"web\"]], [\"ca\", \"root\"], ['*', ['web']]]\ndepends = \"Cert\"\n\
+         [smtp]\nservers = [\"mx1\", \"root@mx2.example.com\", \"mx1\", \"2001:db8::25\"]\nskip_prod_copy = true\n\
+         restart_cmd = [\"postmap -F lmdb:/x\", \"\", \"postfix reload\"]\ndepends = [\"dns\", \"tlsa\"]\n\
+         [imap]\nsvc_depends = [\"example.com\", [\"web\"]]\n\
+         [dns]\nrestart_cmd = \"/sbin/zone\"\nacme_dir = \"/z/a\"\ntlsa_dirs = [\"/z/a\", \"z/b\"]\n",
+    );
+    assert_eq!((shown(&found.faults), shown(&found.warnings)), (vec![], vec![]));
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let web = || vec!["web".to_owned()];
+    let expected = [
+        Servers {
+            sort: Sort::Smtp,
+            hosts: words(&["mx1", "root@mx2.example.com", "2001:db8::25"]),
+            restart: vec![words(&["postmap", "-F", "lmdb:/x"]), words(&["postfix", "reload"])],
+            depends: BTreeSet::from([Change::Tlsa, Change::Dns]),
+            services: vec![],
+            web_root: None,
+            skip_copy: true,
+        },
+        Servers {
+            sort: Sort::Imap,
+            hosts: vec![],
+            restart: vec![],
+            depends: BTreeSet::new(),
+            services: vec![(Some("example.com".into()), web())],
+            web_root: None,
+            skip_copy: false,
+        },
+        Servers {
+            sort: Sort::Web,
+            hosts: words(&["www.example.com"]),
+            restart: vec![words(&["systemctl", "reload", "nginx"])],
+            depends: BTreeSet::from([Change::Cert]),
+            services: vec![(None, web()), (Some("ca".into()), vec!["root".into()]), (None, web())],
+            web_root: Some("/t/sites".into()),
+            skip_copy: false,
+        },
+    ];
+    assert_eq!(found.site.servers, expected);
+    let dns = Dns {
+        restart: words(&["/sbin/zone"]),
+        challenge_directories: vec!["/z/a".into()],
+        tlsa_directories: vec!["/z/a".into(), "/t/z/b".into()],
+        depends: BTreeSet::from([Change::Dns]),
+    };
+    assert_eq!(found.site.dns, dns);
+    assert_eq!(with_site("[dns]\ndepends = []\n").site.dns.depends, BTreeSet::new());
+}
