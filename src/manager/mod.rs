@@ -16,4 +16,6 @@ pub mod config;
 pub mod load;
 pub mod name;
 mod nearest;
+pub mod restarts;
 pub mod schedule;
+pub mod select;
