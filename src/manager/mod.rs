@@ -13,6 +13,7 @@
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
 
 pub mod config;
+pub mod describe;
 pub mod load;
 pub mod name;
 mod nearest;
