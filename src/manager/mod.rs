@@ -28,7 +28,7 @@ pub mod legacy;
 pub mod lineage;
 pub mod load;
 pub mod name;
-pub mod nearest;
+mod nearest;
 pub mod pending;
 pub mod production;
 pub mod published;

@@ -1,6 +1,7 @@
 //! What the texts may say, and how each fault is told with its position.
 
 mod authorities;
+mod hostile;
 mod service;
 mod service_notes;
 mod signers;
