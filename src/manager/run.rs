@@ -69,7 +69,11 @@ pub struct Run<'a> {
 /// # Errors
 /// [`ManagerError::Fault`] for the first text that makes all others doubtful.
 pub fn configuration(world: &World<'_>) -> Result<Configuration, ManagerError> {
-    Ok(load::load(world.root, &world.top)?)
+    let config = load::load(world.root, &world.top)?;
+    match config.faults.first().filter(|_| config.is_broken) {
+        Some(fault) => Err(ManagerError::Fault(fault.clone())),
+        None => Ok(config),
+    }
 }
 
 impl<'a> Run<'a> {
@@ -91,7 +95,10 @@ impl<'a> Run<'a> {
     /// # Errors
     /// In words, when its file cannot be used; that is told in full elsewhere.
     pub fn service(&self, name: &ServiceName) -> Result<&Service, String> {
-        self.config.services.get(name).ok_or_else(|| format!("the file of {name} cannot be used"))
+        let usable = self.config.services.get(name).filter(|_| !self.config.refused.contains(name));
+        usable.ok_or_else(|| {
+            format!("the configuration of {name} cannot be used; `reseed manager check` says why")
+        })
     }
 
     /// What there is of some services, after what interrupted or faulty runs left has been put right. What

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use super::{Failure, Status, text};
 use crate::manager::describe::describe;
-use crate::manager::run::{World, configuration};
+use crate::manager::load::load;
+use crate::manager::run::World;
 use crate::manager::select::select;
 
 /// Check the configuration, and say what each service will do
@@ -21,7 +22,7 @@ pub struct Arguments {
 }
 
 pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
-    let config = configuration(world)?;
+    let config = load(world.root, &world.top)?;
     let mut outlooks = describe(&config);
     if !arguments.selection.is_empty() {
         let chosen = select(&config, &arguments.selection).map_err(Failure::Usage)?;
