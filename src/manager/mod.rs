@@ -9,6 +9,7 @@
 //!  the world  tree  production         the state tree and its lock; the live copy that servers read
 //!  old names  legacy                   the options of ssl-mgr, turned into ours
 //!  stories    renew  roll  distribute  make `next`; make `next` into `curr`; bring it to its places
+//!             manual                   have `next` signed by somebody who takes a request and sends a file
 //! ```
 //!
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
@@ -27,6 +28,7 @@ pub mod issue;
 pub mod legacy;
 pub mod lineage;
 pub mod load;
+pub mod manual;
 pub mod name;
 mod nearest;
 pub mod pending;

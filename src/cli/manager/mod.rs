@@ -2,6 +2,7 @@
 
 mod check;
 mod dhparm;
+mod manual;
 mod outcome;
 mod status;
 mod top;
@@ -10,6 +11,7 @@ mod verbs;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Status, text};
+use crate::manager::manual::import;
 use crate::manager::{clean, distribute, renew, revoke, roll};
 use crate::reseed::World;
 use crate::system::root::Root;
@@ -40,6 +42,8 @@ enum Command {
     Check(check::Arguments),
     Renew(verbs::Renew),
     Roll(verbs::Roll),
+    Csr(manual::Csr),
+    Import(manual::Import),
     Distribute(verbs::Distribute),
     DnsRefresh(verbs::DnsRefresh),
     Clean(verbs::Clean),
@@ -54,6 +58,8 @@ pub fn run(world: World<'_>, _verbose: bool, arguments: &Arguments) -> Result<St
         Command::Dhparm(arguments) => return dhparm::run(world, arguments),
         Command::Status(arguments) => return status::run(&there()?, arguments),
         Command::Check(arguments) => return check::run(&there()?, arguments),
+        Command::Csr(asked) => return asked.run(there()?),
+        Command::Import(asked) => import::import(there()?, &asked.request()?)?,
         Command::Renew(asked) => renew::renew(there()?, &asked.request())?,
         Command::Roll(asked) => roll::roll(there()?, &asked.request())?,
         Command::Distribute(asked) => distribute::distribute(there()?, &asked.request())?,
@@ -70,6 +76,7 @@ impl Command {
         match self {
             Self::Renew(verbs::Renew { json, .. })
             | Self::Roll(verbs::Roll { json, .. })
+            | Self::Import(manual::Import { json, .. })
             | Self::Distribute(verbs::Distribute { json, .. }) => *json,
             _ => false,
         }
