@@ -72,7 +72,12 @@ impl Refusal<'_, '_> {
                 Some(piece) => vec![self.of_certificate(piece)],
                 None => vec![format!(
                     "these are authorities' certificates only: {}; the certificate that they are to go with is missing",
-                    self.parcel.certificates.iter().map(|piece| called(&piece.says)).collect::<Vec<_>>().join("; ")
+                    self.parcel
+                        .certificates
+                        .iter()
+                        .map(|piece| called(&piece.says))
+                        .collect::<Vec<_>>()
+                        .join("; ")
                 )],
             };
         }
@@ -89,19 +94,23 @@ impl Refusal<'_, '_> {
         if let Some(owner) = self.owners(piece).next() {
             let name = &owner.service;
             let place = format!("{label} is of the key of {name} ({})", owner.version);
-            let by_hand = self.run.service(name).is_ok_and(|service| request::by_hand(self.run, service).is_ok());
+            let by_hand =
+                self.run.service(name).is_ok_and(|service| request::by_hand(self.run, service).is_ok());
             return match (by_hand, self.run.config.services.contains_key(name)) {
                 (true, _) => format!("{place}; import it by --service {name}"),
                 (false, true) => format!(
                     "{place}, which is not signed by hand; for a bought certificate, its signing_ca is a table of \
                      ca-info.conf with ca_type = \"manual\""
                 ),
-                (false, false) => format!("{place}, which is not configured or has a fault; `reseed manager check` tells"),
+                (false, false) => {
+                    format!("{place}, which is not configured or has a fault; `reseed manager check` tells")
+                }
             };
         }
-        let elsewhere = self.parcel.files.iter().any(|file| {
-            file.bundle.keys.iter().any(|key| key.public_digest() == piece.says.public_digest)
-        });
+        let elsewhere =
+            self.parcel.files.iter().any(|file| {
+                file.bundle.keys.iter().any(|key| key.public_digest() == piece.says.public_digest)
+            });
         let why = match elsewhere {
             true => "is of the private key that came with it and was not made here; keys are not imported",
             false => "is of a key that no service here has",
@@ -122,11 +131,14 @@ impl Refusal<'_, '_> {
         waiting.retain(|(.., is_for)| *is_for || !of_that_name);
         let sentence = |(name, path, _): &(&ServiceName, Option<std::path::PathBuf>, bool)| match path {
             Some(path) => format!("the request of {name} that waits for an answer is {}", path.display()),
-            None => format!("no request of {name} waits for an answer; `reseed manager csr {name}` makes one"),
+            None => {
+                format!("no request of {name} waits for an answer; `reseed manager csr {name}` makes one")
+            }
         };
         let mut sentences: Vec<String> = waiting.iter().take(MAX_TOLD).map(sentence).collect();
         match waiting.len() {
-            0 => sentences.push("and no service is signed by hand (ca_type = \"manual\" in ca-info.conf)".to_owned()),
+            0 => sentences
+                .push("and no service is signed by hand (ca_type = \"manual\" in ca-info.conf)".to_owned()),
             more if more > MAX_TOLD => sentences.push(format!("and so on for {} more", more - MAX_TOLD)),
             _ => sentences.push(format!("have that signed: it is the {} that counts", version::REQUEST)),
         }

@@ -159,7 +159,9 @@ fn missing(below: &[u8], issuer: &str, anchors: &[Vec<u8>], unused: &[String]) -
     let label = Certificate::from_der(below).map_or_else(|error| error, |says| called(&says));
     let mut text = format!("the issuer of {label} is missing: {issuer}");
     if unused.iter().any(|unused| unused == issuer) {
-        text.push_str("; one of that name came, but its key did not sign it: it is another one's, or an older one");
+        text.push_str(
+            "; one of that name came, but its key did not sign it: it is another one's, or an older one",
+        );
     }
     let addresses = inspect::issuer_addresses(below);
     if !addresses.is_empty() {

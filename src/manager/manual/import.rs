@@ -84,7 +84,11 @@ pub fn import(world: World<'_>, request: &Request) -> Result<Report, ManagerErro
     if !claims.is_empty() {
         let left = parcel.certificates.iter().filter(|piece| !used.contains(&piece.der.as_slice()));
         report.notes.extend(left.map(|piece| {
-            format!("{}: {} was left out: it does not belong here", parcel.name(piece.file), called(&piece.says))
+            format!(
+                "{}: {} was left out: it does not belong here",
+                parcel.name(piece.file),
+                called(&piece.says)
+            )
         }));
     }
     let fresh: Vec<(ServiceName, VersionName)> = moves
@@ -212,7 +216,9 @@ impl<'t> Task<'t, '_> {
         let belongs = |piece: &&Piece| chain.clone().any(|der| der == piece.der);
         used.extend(self.parcel.certificates.iter().filter(belongs).map(|piece| piece.der.as_slice()));
         for file in self.parcel.disordered(std::iter::once(piece.der.as_slice()).chain(chain.clone())) {
-            remark(format!("{file} was put in order: the certificate first, then each followed by its issuer"));
+            remark(format!(
+                "{file} was put in order: the certificate first, then each followed by its issuer"
+            ));
         }
         fit.notes.iter().cloned().for_each(&mut remark);
         if let Some(link) = self.holds(&piece.der, &fit.intermediates) {
@@ -235,8 +241,10 @@ impl<'t> Task<'t, '_> {
     /// The link to a version that is the same.
     fn holds(&self, certificate: &[u8], intermediates: &[Vec<u8>]) -> Option<Link> {
         let is_same = |version: &&Version| {
-            let read = |file: &Option<Vec<u8>>| container::read(file.as_deref().unwrap_or_default()).certificates;
-            read(&version.files.certificate).iter().eq([certificate]) && read(&version.files.chain) == intermediates
+            let read =
+                |file: &Option<Vec<u8>>| container::read(file.as_deref().unwrap_or_default()).certificates;
+            read(&version.files.certificate).iter().eq([certificate])
+                && read(&version.files.chain) == intermediates
         };
         let links = [(Link::Next, self.lineage.waiting()), (Link::Curr, self.lineage.live())];
         links.into_iter().find_map(|(link, version)| version.filter(|version| is_same(version)).map(|_| link))
@@ -252,13 +260,14 @@ impl<'t> Task<'t, '_> {
     ) -> Result<Made, String> {
         let (run, name) = (self.run, &service.name);
         let pem = kept.key.to_pem(Container::Pkcs8).map_err(|error| error.to_string())?;
-        let request = match run.tree.file(name, &kept.version, version::REQUEST).map_err(|error| error.to_string())? {
-            Some(request) => request,
-            None => {
-                let der = request::sign(service, &kept.key).map_err(|error| error.to_string())?;
-                encode("CERTIFICATE REQUEST", der)
-            }
-        };
+        let request =
+            match run.tree.file(name, &kept.version, version::REQUEST).map_err(|error| error.to_string())? {
+                Some(request) => request,
+                None => {
+                    let der = request::sign(service, &kept.key).map_err(|error| error.to_string())?;
+                    encode("CERTIFICATE REQUEST", der)
+                }
+            };
         let text = |der: &Vec<u8>| encode("CERTIFICATE", der.clone());
         let chain = intermediates.iter().flat_map(text).collect();
         let mut files = Files::assemble(pem, request, text(&piece.der), chain);

@@ -74,11 +74,7 @@ impl Parcel {
             })
             .collect();
         let in_order = |number: usize| {
-            places
-                .iter()
-                .filter(|(file, _)| *file == number)
-                .map(|(_, place)| place)
-                .is_sorted()
+            places.iter().filter(|(file, _)| *file == number).map(|(_, place)| place).is_sorted()
         };
         let files = self.files.iter().enumerate();
         files
@@ -110,6 +106,7 @@ impl Parcel {
 /// What people call a certificate: its subject, or its first name where it has none.
 pub(super) fn called(says: &Certificate) -> String {
     let subject = says.subject_line();
-    let first = || says.dns_names.first().cloned().unwrap_or_else(|| "a certificate without a subject".into());
+    let first =
+        || says.dns_names.first().cloned().unwrap_or_else(|| "a certificate without a subject".into());
     if subject.is_empty() { first() } else { subject }
 }

@@ -96,7 +96,9 @@ pub fn csr(world: World<'_>, request: &Request) -> Result<Shown, ManagerError> {
     let same = |waiting: &Waiting| {
         let key = match &reused {
             Some(key) => key.public_digest() == waiting.key.public_digest(),
-            None => waiting.key.algorithm() == service.algorithm && served != Some(waiting.key.public_digest()),
+            None => {
+                waiting.key.algorithm() == service.algorithm && served != Some(waiting.key.public_digest())
+            }
         };
         key && asks_for(waiting, service)
     };
@@ -140,7 +142,9 @@ pub(super) fn by_hand(run: &Run<'_>, service: &Service) -> Result<(), ManagerErr
 
 fn key_of_curr(name: &ServiceName, curr: Option<&Version>) -> Result<PrivateKey, ManagerError> {
     let key = curr.and_then(|curr| curr.files.key.as_ref()).ok_or_else(|| {
-        ManagerError::Usage(format!("{name} has no curr whose key could be used again; leave --reuse-key out"))
+        ManagerError::Usage(format!(
+            "{name} has no curr whose key could be used again; leave --reuse-key out"
+        ))
     })?;
     PrivateKey::from_pem(key.reveal())
         .map_err(|error| ManagerError::Failed(format!("{name}: the key of curr: {error}")))
