@@ -230,11 +230,17 @@ fn a_request_is_made_once_and_kept_until_the_answer_comes() {
     assert_ne!(site.manager(&["csr", "--force", "example.com/web"]).out, other.out);
     assert_eq!(site.versions().len(), 3);
 
+    let key = site.machine.path(&format!("{directory}/privkey.pem")).display().to_string();
     for (case, arguments, said) in [
         ("who signs himself", &["csr", "example.com/own"][..], "is signed by itself and not by hand"),
         ("a group", &["csr", "example.com"], "is not one service"),
         ("nobody", &["csr", "example.com/wbe"], "did you mean \"web\"?"),
         ("no key yet", &["csr", "--reuse-key", "example.com/web"], "has no curr whose key"),
+        (
+            "over a key",
+            &["csr", "--output", &key, "example.com/web"],
+            "privkey.pem is there and is no request",
+        ),
     ] {
         let ran = site.manager(arguments);
         assert_eq!(ran.status, Some(2), "{case}: {}", ran.err);
@@ -342,7 +348,7 @@ fn five_mistakes_and_the_right_file() {
             let text = format!("{}{}", ran.out, ran.err);
             assert!(text.contains(words), "{case}: {words:?} is not in:\n{text}");
         }
-        assert_eq!(site.versions(), [own.clone()], "{case}");
+        assert_eq!(site.versions(), std::slice::from_ref(&own), "{case}");
         assert_eq!(site.link("next"), None, "{case}");
     }
     let changed: Vec<String> = before.changed(&site.machine.snapshot()).into_iter().collect();
