@@ -39,6 +39,7 @@ pub mod revoke;
 pub mod roll;
 pub mod run;
 pub mod schedule;
+pub mod seen;
 pub mod select;
 pub mod settle;
 pub mod status;
