@@ -13,4 +13,7 @@
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
 
 pub mod config;
+pub mod dane;
+pub mod dns;
 pub mod name;
+pub mod schedule;

@@ -523,6 +523,8 @@ pub fn has(tool: &str) -> bool {
     let found = std::env::split_paths(&path).any(|directory| directory.join(tool).is_file());
     let package = match tool {
         "certtool" | "gnutls-cli" => "gnutls-bin",
+        "named" => "bind9",
+        "named-checkzone" => "bind9-utils",
         other => other,
     };
     found || skipped(&format!("install {package} (tests/run does)"))

@@ -1,0 +1,72 @@
+//! When a certificate is renewed, when its successor takes over, and in which order services come.
+//!
+//! ```text
+//!  targets  how many days before its end a certificate is due
+//!  due      whether a service is to be renewed
+//!  roll     whether a successor takes over
+//! ```
+//!
+//! Every decision follows from what is recorded: two runs at the same time decide alike.
+
+mod due;
+mod roll;
+mod targets;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::config::{Service, Signer};
+use super::name::{CA, ServiceName};
+
+pub use due::{Demand, Due, Reason, due};
+pub use roll::{Roll, RollReason, Tlsa, UNKNOWN_TTL, Wait, roll, tlsa_ttl};
+pub use targets::{Policy, Targets};
+
+/// What the schedule has to know of one version of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Version {
+    /// Start of validity.
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_before: OffsetDateTime,
+    /// End of validity.
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_after: OffsetDateTime,
+    /// The serial number's octets, most significant first.
+    pub serial: Vec<u8>,
+    /// When it was made, as recorded; public authorities date `not_before` back.
+    #[serde(with = "time::serde::rfc3339")]
+    pub made: OffsetDateTime,
+    /// Every file is there, and they belong together.
+    pub complete: bool,
+    /// An authority of ours signed it with a key that it no longer has.
+    pub orphaned: bool,
+}
+
+/// The order in which services are renewed: whoever signs comes before what is signed, otherwise as given.
+pub fn order(names: &[ServiceName], services: &BTreeMap<ServiceName, Service>) -> Vec<ServiceName> {
+    let mut ordered = names.to_vec();
+    ordered.sort_by_cached_key(|name| depth(name, services));
+    ordered
+}
+
+/// How many of our own authorities stand above a service.
+fn depth(name: &ServiceName, services: &BTreeMap<ServiceName, Service>) -> usize {
+    let signer = |name: &ServiceName| match &services.get(name)?.signer {
+        Signer::Itself => None,
+        Signer::Authority(authority) => ServiceName::new(CA, authority).ok(),
+    };
+    let above = std::iter::successors(signer(name), signer);
+    // Authorities that sign each other in a circle are refused elsewhere; here they only must end.
+    above.take(services.len()).filter(|name| services.contains_key(name)).count()
+}
+
+fn minute(time: OffsetDateTime) -> impl fmt::Display {
+    let time = time.to_offset(time::UtcOffset::UTC);
+    fmt::from_fn(move |f| write!(f, "{} {:02}:{:02} UTC", time.date(), time.hour(), time.minute()))
+}
+
+#[cfg(test)]
+mod tests;
