@@ -20,6 +20,7 @@ use crate::identity::HostName;
 use crate::ledger::{Digest, Entry, Ledger, Made, RunId};
 use crate::pki::Container;
 use crate::pki::container::{self, Part};
+use crate::pki::dh;
 use crate::pki::inspect::Certificate;
 use crate::pki::issue::{self, Profile};
 use crate::pki::key::{KeyError, PrivateKey, Secret};
@@ -403,10 +404,12 @@ impl Maker<'_> {
         let shape = |artifact: &Artifact| {
             let there = self.run.root.read_optional(&artifact.real)?.unwrap_or_default();
             let there = container::read(&there);
+            let published = || dh::Group::Ffdhe3072.parameters().to_pem();
+            let dh = there.dh.map_or_else(published, Ok);
             Ok(Shape {
                 holds: container::keep_order(&artifact.holds, &there.parts),
                 container: there.key.map(|(_, container)| container),
-                dh: there.dh.unwrap_or_else(|| container::FFDHE3072.to_owned()),
+                dh: dh.map_err(|error| PathError::refused(&artifact.real, error.to_string()))?,
             })
         };
         bundle.artifacts.iter().map(shape).collect()

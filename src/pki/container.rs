@@ -107,25 +107,10 @@ pub fn write(parts: &[Part], key: &Secret, certificate: &str, dh: &str) -> Secre
     Secret::new(content)
 }
 
-/// The group ffdhe3072 of RFC 7919 appendix A.2, as PKCS#3 parameters: a group that is published
-/// and checked costs nothing and cannot be weak, unlike one generated on the spot.
-pub const FFDHE3072: &str = "\
------BEGIN DH PARAMETERS-----\n\
-MIIBiAKCAYEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz\n\
-+8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a\n\
-87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7\n\
-YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi\n\
-7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD\n\
-ssbzSibBsu/6iGtCOGEfz9zeNVs7ZRkDW7w09N75nAI4YbRvydbmyQd62R0mkff3\n\
-7lmMsPrBhtkcrv4TCYUTknC0EwyTvEN5RPT9RFLi103TZPLiHnH1S/9croKrnJ32\n\
-nuhtK8UiNjoNq8Uhl5sN6todv5pC1cRITgq80Gv6U93vPBsg7j/VnXwl5B0rZsYu\n\
-N///////////AgEC\n\
------END DH PARAMETERS-----\n\
-";
-
 #[cfg(test)]
 mod tests {
     use super::super::Algorithm;
+    use super::super::dh::Group;
     use super::*;
 
     #[test]
@@ -134,6 +119,7 @@ mod tests {
         let pem = |container| String::from_utf8(key.to_pem(container).unwrap().reveal().to_vec()).unwrap();
         let pkcs8 = pem(Container::Pkcs8);
         let sec1 = pem(Container::Traditional);
+        let dh = Group::Ffdhe3072.parameters().to_pem().unwrap();
         let certificate = pem::encode(&pem::Pem::new("CERTIFICATE", b"x".to_vec())).replace('\r', "");
         let cases: [(&str, String, Vec<Part>, Option<Container>); 6] = [
             (
@@ -149,7 +135,7 @@ mod tests {
                 Some(Container::Traditional),
             ),
             ("with chain", format!("{certificate}{certificate}"), vec![Part::Certificate, Part::Chain], None),
-            ("with parameters", format!("{certificate}{FFDHE3072}"), vec![Part::Certificate, Part::Dh], None),
+            ("with parameters", format!("{certificate}{dh}"), vec![Part::Certificate, Part::Dh], None),
             ("text around", format!("subject=/CN=x\n{certificate}\nend\n"), vec![Part::Certificate], None),
             ("nothing", "hello\n".into(), vec![], None),
         ];
@@ -181,7 +167,8 @@ mod tests {
         let key = PrivateKey::generate(Algorithm::P256).unwrap().to_pem(Container::Pkcs8).unwrap();
         let certificate = pem::encode(&pem::Pem::new("CERTIFICATE", b"x".to_vec()));
         let parts = [Part::Key, Part::Certificate, Part::Dh];
-        let text = write(&parts, &key, &certificate, FFDHE3072);
+        let dh = Group::Ffdhe3072.parameters().to_pem().unwrap();
+        let text = write(&parts, &key, &certificate, &dh);
         assert_eq!(read(text.reveal()).parts, parts);
     }
 }

@@ -4,6 +4,7 @@ mod algorithm;
 pub mod armor;
 pub mod bundle;
 pub mod container;
+pub mod dh;
 pub mod inspect;
 pub mod issue;
 pub mod key;

@@ -236,6 +236,24 @@ pub fn replace(root: &Root, path: &Path, content: &[u8], mode: u32) -> Result<()
     root.sync(parent(&path))
 }
 
+/// Replaces one symbolic link of our own, durably: there is no moment without one.
+///
+/// # Errors
+/// [`PathError`]; the old link stands. A file or directory at its place is refused, not replaced.
+pub fn replace_link(root: &Root, path: &Path, target: &Path) -> Result<(), PathError> {
+    use crate::system::root::Kind as Lies;
+    let name = path.file_name().ok_or_else(|| PathError::refused(path, "names no link"))?;
+    let path = root.resolve(parent(path))?.join(name);
+    if root.status(&path)?.is_some_and(|status| status.kind != Lies::Link) {
+        return Err(PathError::refused(&path, "is there and is no link; move it away"));
+    }
+    let staged = beside(&path, "new")?;
+    root.remove(&staged)?;
+    root.symlink(&staged, target)?;
+    root.rename(&staged, &path)?;
+    root.sync(parent(&path))
+}
+
 /// Removes a backup that is no longer wanted.
 ///
 /// # Errors

@@ -25,6 +25,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{SFlag, fstatat};
+use time::OffsetDateTime;
 use xattr::FileExt as _;
 
 /// More than any certificate, configuration or ledger has; what is larger is not read.
@@ -239,6 +240,21 @@ impl Root {
             })),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(error) => Err(PathError::new(path, error)),
+        }
+    }
+
+    /// When a file's content was last changed, links followed; nothing when it is not there.
+    ///
+    /// # Errors
+    /// [`PathError`] when it cannot be opened, or is no regular file.
+    pub fn modified(&self, path: &Path) -> Result<Option<OffsetDateTime>, PathError> {
+        let failed = |error: io::Error| PathError::new(path, error);
+        match self.open_file(path) {
+            Ok((file, _)) => {
+                file.metadata().and_then(|meta| meta.modified()).map(|time| Some(time.into())).map_err(failed)
+            }
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
