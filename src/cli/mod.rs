@@ -13,6 +13,7 @@ mod explain;
 mod generator;
 mod hook;
 mod log;
+mod manager;
 mod plan;
 mod probe;
 mod rehome;
@@ -110,6 +111,8 @@ enum Command {
     Attest(attest::Arguments),
     /// Show and check hooks
     Hook(hook::Arguments),
+    /// The certificate manager
+    Manager(manager::Arguments),
     /// Wait for changes of the name at run time, and have them put right
     #[command(hide = true)]
     Watch(watch::Arguments),
@@ -176,6 +179,7 @@ fn carry_out(line: &CommandLine) -> Result<Status, Failure> {
         Command::Audit(arguments) => audit::run(arguments),
         Command::Attest(arguments) => attest::run(world, arguments),
         Command::Hook(arguments) => hook::run(world, arguments),
+        Command::Manager(arguments) => manager::run(world, line.global.verbose, arguments),
         Command::Watch(arguments) => watch::run(world, arguments),
         Command::Generator(arguments) => generator::run(world, arguments),
         Command::Ask(arguments) => ask::run(world, arguments),

@@ -14,6 +14,7 @@
 
 pub mod config;
 pub mod dane;
+pub mod dhparm;
 pub mod dns;
 pub mod name;
 pub mod schedule;

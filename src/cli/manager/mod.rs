@@ -1,0 +1,38 @@
+//! `reseed manager …`
+
+mod dhparm;
+
+use std::path::{Path, PathBuf};
+
+use super::{Failure, Status, text};
+use crate::reseed::World;
+use crate::system::root::Root;
+
+/// The certificate manager
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Dhparm(dhparm::Arguments),
+}
+
+pub fn run(world: World<'_>, _verbose: bool, arguments: &Arguments) -> Result<Status, Failure> {
+    match &arguments.command {
+        Command::Dhparm(arguments) => dhparm::run(world, arguments),
+    }
+}
+
+/// The root in which a path of the command line lies, and the whole path: it is the caller's own, wherever
+/// `--root` points.
+fn callers(path: &Path) -> Result<(Root, PathBuf), Failure> {
+    Ok((Root::open(Path::new("/"))?, std::path::absolute(path)?))
+}
+
+/// A path without anything that a terminal would obey.
+fn shown(path: &Path) -> String {
+    text::printable(&path.display().to_string())
+}
