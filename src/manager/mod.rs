@@ -16,5 +16,6 @@ pub mod config;
 pub mod dane;
 pub mod dhparm;
 pub mod dns;
+pub mod info;
 pub mod name;
 pub mod schedule;

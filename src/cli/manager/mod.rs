@@ -1,6 +1,7 @@
 //! `reseed manager …`
 
 mod dhparm;
+mod info;
 
 use std::path::{Path, PathBuf};
 
@@ -18,11 +19,13 @@ pub struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Dhparm(dhparm::Arguments),
+    Info(info::Arguments),
 }
 
-pub fn run(world: World<'_>, _verbose: bool, arguments: &Arguments) -> Result<Status, Failure> {
+pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Status, Failure> {
     match &arguments.command {
         Command::Dhparm(arguments) => dhparm::run(world, arguments),
+        Command::Info(arguments) => info::run(world, verbose, arguments),
     }
 }
 
