@@ -19,3 +19,4 @@ pub mod dns;
 pub mod info;
 pub mod name;
 pub mod schedule;
+pub mod verify;

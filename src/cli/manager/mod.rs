@@ -2,6 +2,9 @@
 
 mod dhparm;
 mod info;
+mod material;
+mod tlsa_hash;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -20,12 +23,16 @@ pub struct Arguments {
 enum Command {
     Dhparm(dhparm::Arguments),
     Info(info::Arguments),
+    TlsaHash(tlsa_hash::Arguments),
+    Verify(verify::Arguments),
 }
 
 pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Status, Failure> {
     match &arguments.command {
         Command::Dhparm(arguments) => dhparm::run(world, arguments),
         Command::Info(arguments) => info::run(world, verbose, arguments),
+        Command::TlsaHash(arguments) => tlsa_hash::run(arguments),
+        Command::Verify(arguments) => verify::run(world, arguments),
     }
 }
 
