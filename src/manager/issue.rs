@@ -11,6 +11,7 @@ use super::config::{AuthorityKind, Configuration, Service, Signer};
 use super::dane;
 use super::exchangers::Exchangers;
 use super::lineage::{Files, Lineage, Version, VersionName, version};
+use super::manual::request::{Waiting, waiting};
 use super::name::ServiceName;
 use super::run::Run;
 use super::tree::Tree;
@@ -28,8 +29,20 @@ const BACKDATE_HOURS: i64 = 1;
 pub struct Order {
     /// For whom.
     pub name: ServiceName,
-    /// Use the key of `curr`.
-    pub reuse_key: bool,
+    /// For which key.
+    pub key: KeyFrom,
+}
+
+/// Where the key of a new version comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyFrom {
+    /// It is made.
+    #[default]
+    Fresh,
+    /// It is that of `curr`.
+    Curr,
+    /// It is that of the newest request that waits; where there is none, it is made.
+    Waiting,
 }
 
 /// A version that was made and lies in its directory; nothing points to it yet.
@@ -180,9 +193,13 @@ fn task<'c>(
     let service = run.service(&order.name)?;
     let curr = lineage.and_then(|lineage| lineage.curr.as_ref());
     let replaced = curr.and_then(|curr| curr.certificate.as_ref()).and_then(|curr| curr.serial);
-    let key = match order.reuse_key {
-        true => Some(reused(curr)?),
-        false => None,
+    let key = match order.key {
+        KeyFrom::Fresh => None,
+        KeyFrom::Curr => Some(reused(curr)?),
+        KeyFrom::Waiting => {
+            let waiting = waiting(&run.tree, &order.name).map_err(|error| error.to_string())?;
+            waiting.into_iter().next_back().map(Waiting::into_key)
+        }
     };
     let (by, serial, digest, days) = match signer(&run.config, service)? {
         SignedBy::Itself => {

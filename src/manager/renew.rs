@@ -4,12 +4,12 @@
 //! lock, recover → look, put right → decide → make → link → settle
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::exchangers;
-use super::issue::{self, Made, Order, SignedBy};
+use super::issue::{self, KeyFrom, Made, Order, SignedBy};
 use super::lineage::Link;
-use super::manual::request::waiting;
+use super::manual::request::{self, Waiting, key_of_curr, waiting};
 use super::name::ServiceName;
 use super::report::{Outcome, Report};
 use super::run::{Lineages, ManagerError, Run, World, groups};
@@ -30,8 +30,32 @@ pub struct Request {
     pub with_authorities: bool,
     /// Use the key of `curr` again.
     pub reuse_key: bool,
+    /// Single steps, for which everything that is named is due; none does all.
+    pub only: BTreeSet<Part>,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
+}
+
+/// One step of a renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Part {
+    /// A key, with a request for it.
+    Key,
+    /// A request for the key that waits for one, or for a new one.
+    Request,
+    /// The certificate, for the key that waits for one, or for a new one.
+    Certificate,
+}
+
+impl Request {
+    /// For which key certificates are made.
+    fn key(&self) -> KeyFrom {
+        match (self.reuse_key, self.only.contains(&Part::Certificate)) {
+            (true, _) => KeyFrom::Curr,
+            (false, true) if !self.only.contains(&Part::Key) => KeyFrom::Waiting,
+            _ => KeyFrom::Fresh,
+        }
+    }
 }
 
 /// Renews.
@@ -45,6 +69,10 @@ pub fn renew(world: World<'_>, request: &Request) -> Result<Report, ManagerError
     let mut report = opening(&run, &lineages);
     let orders = decide(&run, request, &lineages, &mut report);
     if request.dry_run {
+        return Ok(report);
+    }
+    if !request.only.is_empty() && !request.only.contains(&Part::Certificate) {
+        orders.iter().for_each(|(order, _)| prepare(&run, request, &order.name, &mut report));
         return Ok(report);
     }
     let (exchangers, _) = exchangers::ask(&run, groups(orders.iter().map(|(order, _)| &order.name)));
@@ -81,7 +109,7 @@ fn decide(
     report: &mut Report,
 ) -> Vec<(Order, String)> {
     let targets = Targets::new(&run.config.site.renew_targets, &run.config.site.renew_spreads);
-    let demand = match (request.force, request.with_authorities) {
+    let demand = match (request.force || !request.only.is_empty(), request.with_authorities) {
         (true, _) => Demand::All,
         (false, true) => Demand::DueWithAuthorities,
         (false, false) => Demand::Due,
@@ -106,8 +134,11 @@ fn decide(
             Due::Renew(reason) => match issue::signer(&run.config, service) {
                 Ok(SignedBy::Hand) => Outcome::Asks { request: format!("{reason}; {}", by_hand(run, name)) },
                 _ => {
-                    let reuse_key = request.reuse_key && lineage.curr.is_some();
-                    orders.push((Order { name: name.clone(), reuse_key }, reason.to_string()));
+                    let key = match request.key() {
+                        KeyFrom::Curr if lineage.curr.is_none() => KeyFrom::Fresh,
+                        key => key,
+                    };
+                    orders.push((Order { name: name.clone(), key }, reason.to_string()));
                     continue;
                 }
             },
@@ -139,6 +170,24 @@ fn decide(
         }
     }
     orders
+}
+
+/// Makes a key and a request to which nothing leads yet.
+fn prepare(run: &Run<'_>, request: &Request, name: &ServiceName, report: &mut Report) {
+    let key = || match (request.reuse_key, request.only.contains(&Part::Key)) {
+        (true, _) => key_of_curr(name, run.tree.linked_version(name, Link::Curr)?.as_ref()).map(Some),
+        (false, true) => Ok(None),
+        (false, false) => Ok(waiting(&run.tree, name)?.pop().map(Waiting::into_key)),
+    };
+    let service = run.service(name).map_err(ManagerError::Failed);
+    let made = service.and_then(|service| request::make(run, service, key()?));
+    let outcome = match made {
+        Ok(waiting) => {
+            Outcome::Left { reason: format!("{} waits for a certificate", waiting.path.display()) }
+        }
+        Err(error) => Outcome::Failed { error: error.to_string() },
+    };
+    report.services.insert(name.clone(), outcome);
 }
 
 /// What somebody has to do for a certificate that is signed by hand.

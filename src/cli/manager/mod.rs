@@ -70,7 +70,7 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Check(arguments) => return check::run(&there()?, arguments),
         Command::Csr(asked) => return asked.run(there()?),
         Command::Import(asked) => import::import(there()?, &asked.request()?)?,
-        Command::Renew(asked) => renew::renew(there()?, &asked.request())?,
+        Command::Renew(asked) => renew::renew(there()?, &asked.request()?)?,
         Command::Roll(asked) => roll::roll(there()?, &asked.request())?,
         Command::Distribute(asked) => distribute::distribute(there()?, &asked.request())?,
         Command::DnsRefresh(asked) => distribute::distribute(there()?, &asked.request())?,
