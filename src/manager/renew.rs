@@ -4,19 +4,17 @@
 //! lock, recover → look, put right → decide → make → link → settle
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use time::OffsetDateTime;
-
-use super::config::Service;
 use super::exchangers;
-use super::issue::{self, Made, Order, SignedBy};
-use super::lineage::{Lineage, Link, Version};
-use super::manual::request::waiting;
+use super::issue::{self, KeyFrom, Made, Order, SignedBy};
+use super::lineage::Link;
+use super::manual::request::{self, Waiting, key_of_curr, waiting};
 use super::name::ServiceName;
 use super::report::{Outcome, Report};
 use super::run::{Lineages, ManagerError, Run, World, groups};
 use super::schedule::{self, Demand, Due, Targets};
+use super::seen::Seer;
 use super::select::select;
 use super::settle::{Extent, settle};
 use super::tree::Move;
@@ -32,8 +30,32 @@ pub struct Request {
     pub with_authorities: bool,
     /// Use the key of `curr` again.
     pub reuse_key: bool,
+    /// Single steps, for which everything that is named is due; none does all.
+    pub only: BTreeSet<Part>,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
+}
+
+/// One step of a renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Part {
+    /// A key, with a request for it.
+    Key,
+    /// A request for the key that waits for one, or for a new one.
+    Request,
+    /// The certificate, for the key that waits for one, or for a new one.
+    Certificate,
+}
+
+impl Request {
+    /// For which key certificates are made.
+    fn key(&self) -> KeyFrom {
+        match (self.reuse_key, self.only.contains(&Part::Certificate)) {
+            (true, _) => KeyFrom::Curr,
+            (false, true) if !self.only.contains(&Part::Key) => KeyFrom::Waiting,
+            _ => KeyFrom::Fresh,
+        }
+    }
 }
 
 /// Renews.
@@ -47,6 +69,10 @@ pub fn renew(world: World<'_>, request: &Request) -> Result<Report, ManagerError
     let mut report = opening(&run, &lineages);
     let orders = decide(&run, request, &lineages, &mut report);
     if request.dry_run {
+        return Ok(report);
+    }
+    if !request.only.is_empty() && !request.only.contains(&Part::Certificate) {
+        orders.iter().for_each(|(order, _)| prepare(&run, request, &order.name, &mut report));
         return Ok(report);
     }
     let (exchangers, _) = exchangers::ask(&run, groups(orders.iter().map(|(order, _)| &order.name)));
@@ -83,13 +109,13 @@ fn decide(
     report: &mut Report,
 ) -> Vec<(Order, String)> {
     let targets = Targets::new(&run.config.site.renew_targets, &run.config.site.renew_spreads);
-    let demand = match (request.force, request.with_authorities) {
+    let demand = match (request.force || !request.only.is_empty(), request.with_authorities) {
         (true, _) => Demand::All,
         (false, true) => Demand::DueWithAuthorities,
         (false, false) => Demand::Due,
     };
     let mut orders = Vec::new();
-    let mut chains = Chains::default();
+    let mut seer = Seer::new(&run.tree, &run.config);
     for (name, lineage) in &lineages.found {
         let service = match run.service(name) {
             Ok(service) => service,
@@ -99,17 +125,20 @@ fn decide(
             }
         };
         let (curr, next) = (
-            lineage.live().and_then(|version| chains.seen(run, service, version)),
-            lineage.waiting().and_then(|version| chains.seen(run, service, version)),
+            lineage.live().and_then(|version| seer.see(service, version)),
+            lineage.waiting().and_then(|version| seer.see(service, version)),
         );
         let policy = targets.policy(service);
         let due = schedule::due(name, curr.as_ref(), next.as_ref(), &policy, demand, run.world.now);
         let outcome = match due {
-            Due::Renew(reason) => match issue::signer(run, service) {
+            Due::Renew(reason) => match issue::signer(&run.config, service) {
                 Ok(SignedBy::Hand) => Outcome::Asks { request: format!("{reason}; {}", by_hand(run, name)) },
                 _ => {
-                    let reuse_key = request.reuse_key && lineage.curr.is_some();
-                    orders.push((Order { name: name.clone(), reuse_key }, reason.to_string()));
+                    let key = match request.key() {
+                        KeyFrom::Curr if lineage.curr.is_none() => KeyFrom::Fresh,
+                        key => key,
+                    };
+                    orders.push((Order { name: name.clone(), key }, reason.to_string()));
                     continue;
                 }
             },
@@ -143,6 +172,24 @@ fn decide(
     orders
 }
 
+/// Makes a key and a request to which nothing leads yet.
+fn prepare(run: &Run<'_>, request: &Request, name: &ServiceName, report: &mut Report) {
+    let key = || match (request.reuse_key, request.only.contains(&Part::Key)) {
+        (true, _) => key_of_curr(name, run.tree.linked_version(name, Link::Curr)?.as_ref()).map(Some),
+        (false, true) => Ok(None),
+        (false, false) => Ok(waiting(&run.tree, name)?.pop().map(Waiting::into_key)),
+    };
+    let service = run.service(name).map_err(ManagerError::Failed);
+    let made = service.and_then(|service| request::make(run, service, key()?));
+    let outcome = match made {
+        Ok(waiting) => {
+            Outcome::Left { reason: format!("{} waits for a certificate", waiting.path.display()) }
+        }
+        Err(error) => Outcome::Failed { error: error.to_string() },
+    };
+    report.services.insert(name.clone(), outcome);
+}
+
 /// What somebody has to do for a certificate that is signed by hand.
 fn by_hand(run: &Run<'_>, name: &ServiceName) -> String {
     match waiting(&run.tree, name).unwrap_or_default().pop() {
@@ -152,48 +199,6 @@ fn by_hand(run: &Run<'_>, name: &ServiceName) -> String {
         ),
         None => format!("it is signed by hand: `reseed manager csr {name}`"),
     }
-}
-
-/// The chains of the authorities, each read once.
-#[derive(Default)]
-struct Chains(BTreeMap<ServiceName, Option<Vec<u8>>>);
-
-impl Chains {
-    /// What the schedule sees of a version; nothing when its certificate says nothing.
-    fn seen(&mut self, run: &Run<'_>, service: &Service, version: &Version) -> Option<schedule::Version> {
-        let certificate = version.certificate.as_ref()?;
-        Some(schedule::Version {
-            not_before: certificate.not_before,
-            not_after: certificate.not_after,
-            serial: certificate.serial.map(crate::pki::serial::Serial::to_octets).unwrap_or_default(),
-            made: version.made.unwrap_or(certificate.not_before),
-            complete: version.is_sound(),
-            orphaned: self.is_orphaned(run, service, version),
-        })
-    }
-
-    /// Says whether the authority that signed it signs with something else by now.
-    fn is_orphaned(&mut self, run: &Run<'_>, service: &Service, version: &Version) -> bool {
-        let Ok(SignedBy::Own(by)) = issue::signer(run, service) else { return false };
-        let chain = self.0.entry(by.clone()).or_insert_with(|| {
-            issue::signing_files(run, &by).ok().flatten().and_then(|files| files.full_chain)
-        });
-        // Of an authority that cannot be read nothing is known.
-        chain.is_some() && *chain != version.files.chain
-    }
-}
-
-/// What the schedule sees of a version, for a decision in which its authority has no part.
-pub fn seen(version: &Version) -> Option<schedule::Version> {
-    let certificate = version.certificate.as_ref()?;
-    Some(schedule::Version {
-        not_before: certificate.not_before,
-        not_after: certificate.not_after,
-        serial: certificate.serial.map(crate::pki::serial::Serial::to_octets).unwrap_or_default(),
-        made: version.made.unwrap_or(certificate.not_before),
-        complete: version.is_sound(),
-        orphaned: false,
-    })
 }
 
 /// Lets `next` lead to what was made.
@@ -223,16 +228,4 @@ fn link(
     for (name, error) in run.tree.switch(&run.lock, moves) {
         report.services.insert(name, Outcome::Failed { error: error.to_string() });
     }
-}
-
-/// Days from now to a time, for people.
-pub fn days_until(at: OffsetDateTime, now: OffsetDateTime) -> f64 {
-    (at - now).as_seconds_f64() / 86_400.0
-}
-
-/// What there is of a service and when it is due, for those who only look.
-pub fn outlook(targets: &Targets, service: &Service, lineage: &Lineage, now: OffsetDateTime) -> Due {
-    let (curr, next) = (lineage.live().and_then(seen), lineage.waiting().and_then(seen));
-    let policy = targets.policy(service);
-    schedule::due(&service.name, curr.as_ref(), next.as_ref(), &policy, Demand::Due, now)
 }

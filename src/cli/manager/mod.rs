@@ -2,11 +2,15 @@
 
 mod check;
 mod dhparm;
+mod info;
 mod manual;
+mod material;
 mod outcome;
 mod status;
+mod tlsa_hash;
 mod top;
 mod verbs;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -49,18 +53,24 @@ enum Command {
     Clean(verbs::Clean),
     Revoke(verbs::Revoke),
     Crl(verbs::Crl),
+    Info(info::Arguments),
+    Verify(verify::Arguments),
     Dhparm(dhparm::Arguments),
+    TlsaHash(tlsa_hash::Arguments),
 }
 
-pub fn run(world: World<'_>, _verbose: bool, arguments: &Arguments) -> Result<Status, Failure> {
+pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Status, Failure> {
     let there = || top::world(&world, arguments.topdir.as_deref());
     let report = match &arguments.command {
         Command::Dhparm(arguments) => return dhparm::run(world, arguments),
+        Command::Info(arguments) => return info::run(world, verbose, arguments),
+        Command::TlsaHash(arguments) => return tlsa_hash::run(arguments),
+        Command::Verify(arguments) => return verify::run(world, arguments),
         Command::Status(arguments) => return status::run(&there()?, arguments),
         Command::Check(arguments) => return check::run(&there()?, arguments),
         Command::Csr(asked) => return asked.run(there()?),
         Command::Import(asked) => import::import(there()?, &asked.request()?)?,
-        Command::Renew(asked) => renew::renew(there()?, &asked.request())?,
+        Command::Renew(asked) => renew::renew(there()?, &asked.request()?)?,
         Command::Roll(asked) => roll::roll(there()?, &asked.request())?,
         Command::Distribute(asked) => distribute::distribute(there()?, &asked.request())?,
         Command::DnsRefresh(asked) => distribute::distribute(there()?, &asked.request())?,
@@ -87,4 +97,9 @@ impl Command {
 /// `--root` points.
 fn callers(path: &Path) -> Result<(Root, PathBuf), Failure> {
     Ok((Root::open(Path::new("/"))?, std::path::absolute(path)?))
+}
+
+/// A path without anything that a terminal would obey.
+fn shown(path: &Path) -> String {
+    text::printable(&path.display().to_string())
 }

@@ -18,6 +18,14 @@ pub struct Renew {
     /// Use the key of `curr` again
     #[arg(short, long)]
     reuse_key: bool,
+    /// Only this step, for everything that is named; may be given more than once
+    ///
+    /// Key and request wait, with nothing leading to them, for the certificate to be made by another call.
+    #[arg(long, value_name = "STEP")]
+    only: Vec<renew::Part>,
+    /// Have a public authority's server for tests sign
+    #[arg(long)]
+    staging: bool,
     /// Renew authorities too
     #[arg(long)]
     renew_ca: bool,
@@ -33,14 +41,19 @@ pub struct Renew {
 }
 
 impl Renew {
-    pub fn request(&self) -> renew::Request {
-        renew::Request {
+    pub fn request(&self) -> Result<renew::Request, Failure> {
+        if self.staging {
+            let message = "--staging is for public authorities, and this version speaks to none";
+            return Err(Failure::Usage(message.into()));
+        }
+        Ok(renew::Request {
             selection: self.selection.clone(),
+            only: self.only.iter().copied().collect(),
             force: self.force,
             with_authorities: self.renew_ca,
             reuse_key: self.reuse_key,
             dry_run: self.dry_run,
-        }
+        })
     }
 }
 

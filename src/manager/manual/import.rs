@@ -111,7 +111,7 @@ pub fn import(world: World<'_>, request: &Request) -> Result<Report, ManagerErro
 fn asked(run: &Run<'_>, service: Option<&str>) -> Result<Vec<ServiceName>, ManagerError> {
     let Some(word) = service else {
         let services = run.config.services.values();
-        let by_hand = services.filter(|service| issue::signer(run, service) == Ok(SignedBy::Hand));
+        let by_hand = services.filter(|service| issue::signer(&run.config, service) == Ok(SignedBy::Hand));
         return Ok(by_hand.map(|service| service.name.clone()).collect());
     };
     let name = request::one(run, word)?;

@@ -70,6 +70,13 @@ pub struct Told {
     pub made: Option<OffsetDateTime>,
 }
 
+impl Waiting {
+    /// Its key.
+    pub fn into_key(self) -> PrivateKey {
+        self.key
+    }
+}
+
 impl From<Waiting> for Told {
     fn from(waiting: Waiting) -> Self {
         Self { path: waiting.path, made: waiting.made }
@@ -128,7 +135,9 @@ pub(super) fn one(run: &Run<'_>, word: &str) -> Result<ServiceName, ManagerError
 
 pub(super) fn by_hand(run: &Run<'_>, service: &Service) -> Result<(), ManagerError> {
     let name = &service.name;
-    let by = match signer(run, service).map_err(|error| ManagerError::Usage(format!("{name}: {error}")))? {
+    let by = match signer(&run.config, service)
+        .map_err(|error| ManagerError::Usage(format!("{name}: {error}")))?
+    {
         SignedBy::Hand => return Ok(()),
         SignedBy::Itself => "itself".to_owned(),
         SignedBy::Own(by) => by.to_string(),
@@ -140,7 +149,11 @@ pub(super) fn by_hand(run: &Run<'_>, service: &Service) -> Result<(), ManagerErr
     )))
 }
 
-fn key_of_curr(name: &ServiceName, curr: Option<&Version>) -> Result<PrivateKey, ManagerError> {
+/// The key of what is served.
+///
+/// # Errors
+/// [`ManagerError`] when there is none.
+pub fn key_of_curr(name: &ServiceName, curr: Option<&Version>) -> Result<PrivateKey, ManagerError> {
     let key = curr.and_then(|curr| curr.files.key.as_ref()).ok_or_else(|| {
         ManagerError::Usage(format!(
             "{name} has no curr whose key could be used again; leave --reuse-key out"
@@ -164,7 +177,11 @@ pub(super) fn sign(service: &Service, key: &PrivateKey) -> Result<Vec<u8>, X509E
     x509::request(&service.subject, names, key, Digest::default())
 }
 
-fn make(run: &Run<'_>, service: &Service, reused: Option<PrivateKey>) -> Result<Waiting, ManagerError> {
+/// Makes a request, and the key for it unless there is one, in a version to which nothing leads.
+///
+/// # Errors
+/// [`ManagerError`]; nothing was made then that counts.
+pub fn make(run: &Run<'_>, service: &Service, reused: Option<PrivateKey>) -> Result<Waiting, ManagerError> {
     let name = &service.name;
     let failed = |error: String| ManagerError::Failed(format!("{name}: {error}"));
     let key = match reused {
