@@ -11,14 +11,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use machine::{Machine, Served, checked, hooks_we_ship, missing};
 use serde_json::Value;
 
 fn main() -> ExitCode {
-    let cases: [(&str, fn()); 7] = [
+    let cases: [(&str, fn()); 8] = [
         ("new_name_is_served_after_one_boot", new_name_is_served_after_one_boot),
         ("running_services_are_told", running_services_are_told),
         ("refused_restart_gets_its_old_certificate_back", refused_restart_gets_its_old_certificate_back),
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
             ca_issued_certificate_at_the_default_path_is_not_touched,
         ),
         ("hold_marks_what_is_stale_and_success_lets_it_go", hold_marks_what_is_stale_and_success_lets_it_go),
+        ("bought_certificate_is_served_everywhere", bought_certificate_is_served_everywhere),
     ];
     machine::run(&[(missing, &cases)])
 }
@@ -245,6 +246,145 @@ fn hold_marks_what_is_stale_and_success_lets_it_go() {
     assert!(!held(), "the hold mark stayed");
     serves_the_new_name(&machine, &CYRUS);
 }
+
+/// From the request to what apache, sendmail, IMAP and POP send, by way of the five mistakes that somebody once
+/// made with it.
+fn bought_certificate_is_served_everywhere() {
+    let machine = Machine::new("bought");
+    machine.rename(NEW_NAME);
+    for (file, text) in BOUGHT {
+        machine.write(file, text);
+    }
+    machine.boot();
+    let before = SERVICES.map(|service| machine.served(NEW_NAME, service.port).fingerprint);
+    let access = FILES.map(|file| machine.access(file));
+
+    let seller = Seller::new();
+    seller.write("request.pem", &machine.reseed(0, &["manager", "csr", "example.com/mail"]));
+    seller.sign("request.pem", "bought.crt");
+    // By the key of the certificate that apache has now: "easy to forget if you only do it once a year".
+    let old_key = fs::read_to_string(machine.path(APACHE_KEY)).unwrap();
+    seller.write("old.key", &old_key);
+    seller.openssl("req -new -key old.key -subj /CN=mail.example.com -out old.csr");
+    seller.sign("old.csr", "old.crt");
+    let parts = |names: &[&str]| names.iter().map(|name| seller.read(name)).collect::<String>();
+    let no_key_has_it = "is of a key that no service here has; the request of example.com/mail that waits";
+    let mistakes: [(&str, String, &str); 4] = [
+        ("wrong-key.pem", parts(&["old.crt", "issuing.crt"]), no_key_has_it),
+        ("wrong-file.key", old_key, "holds a private key, of a key that no service here has"),
+        ("wrong-file.csr", seller.read("request.pem"), "the request is for the authority"),
+        ("no-intermediate.pem", parts(&["bought.crt"]), "is missing: O = Trust, CN = Issuing"),
+    ];
+    let import = |name: &str, text: &str| {
+        let file = format!("/root/{name}");
+        machine.write(&file, text);
+        let ran = machine.run(&["reseed", "manager", "import", &file]);
+        let said = [ran.stdout, ran.stderr].concat();
+        (ran.status.code(), String::from_utf8(said).unwrap())
+    };
+    for (name, text, words) in &mistakes {
+        let (status, said) = import(name, text);
+        assert!(status == Some(1) && said.contains(words), "{name}: {status:?} {said}");
+        assert!(!machine.path(NEXT).is_symlink(), "{name} became next");
+    }
+    // These two are put right; and once more is no work.
+    let with_root = import("root.pem", &parts(&["bought.crt", "issuing.crt", "root.crt"]));
+    assert!(with_root.0 == Some(0) && with_root.1.contains("CN = Root was left out"), "{}", with_root.1);
+    let turned = import("turned.pem", &parts(&["issuing.crt", "bought.crt"]));
+    assert!(turned.0 == Some(0) && turned.1.contains("turned.pem was put in order"), "{}", turned.1);
+    let right = import("right.pem", &parts(&["bought.crt", "issuing.crt"]));
+    assert!(right.0 == Some(0) && right.1.contains("is next already"), "{}", right.1);
+    let served = SERVICES.map(|service| machine.served(NEW_NAME, service.port).fingerprint);
+    assert_eq!(served, before, "nothing is served before it is rolled");
+
+    machine.reseed(0, &["manager", "roll", "--force", "example.com/mail"]);
+    machine.reseed(0, &["apply"]);
+
+    let root = seller.path("root.crt");
+    let sent = [seller.read("bought.crt"), seller.read("issuing.crt")];
+    for port in SERVICES.map(|service| service.port).into_iter().chain([POP]) {
+        machine.served(NEW_NAME, port);
+        assert_eq!(machine.chain_for(NEW_NAME, port, &root), sent, "port {port}");
+    }
+    assert_eq!(FILES.map(|file| machine.access(file)), access, "an owner, group or mode changed");
+    let combined = fs::read_to_string(machine.path(CYRUS.file)).unwrap();
+    let labels: Vec<_> = combined.lines().filter_map(|line| line.strip_prefix("-----BEGIN ")).collect();
+    assert_eq!(
+        labels,
+        ["PRIVATE KEY-----", "CERTIFICATE-----", "CERTIFICATE-----"],
+        "one file for all, key first"
+    );
+    trust_links(&machine);
+
+    let settled = machine.listing(&["/etc/ssl", "/etc/mail", "/etc/pki", "/var/lib/reseed"]);
+    let applied = machine.reseed(0, &["apply"]);
+    assert!(applied.contains("Nothing to do"), "{applied}");
+    assert_eq!(machine.listing(&["/etc/ssl", "/etc/mail", "/etc/pki", "/var/lib/reseed"]), settled);
+}
+
+/// Who sells certificates, outside the machine.
+struct Seller(tempfile::TempDir);
+
+impl Seller {
+    fn new() -> Self {
+        let seller = Self(tempfile::tempdir().unwrap());
+        for (name, file, by) in
+            [("Root", "root", ""), ("Issuing", "issuing", " -CA root.crt -CAkey root.key")]
+        {
+            seller.openssl(&format!(
+                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 900 -subj /O=Trust/CN={name} \
+                 -addext basicConstraints=critical,CA:TRUE -keyout {file}.key -out {file}.crt{by}"
+            ));
+        }
+        seller.write("extensions", "extendedKeyUsage=serverAuth\nsubjectAltName=DNS:mail.example.com\n");
+        seller
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.0.path().join(file)
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap()
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.path(file), text).unwrap();
+    }
+
+    fn openssl(&self, arguments: &str) {
+        checked(Command::new("openssl").current_dir(self.0.path()).args(arguments.split(' ')));
+    }
+
+    fn sign(&self, request: &str, out: &str) {
+        self.openssl(&format!(
+            "x509 -req -in {request} -CA issuing.crt -CAkey issuing.key -days 365 -extfile extensions -out {out}"
+        ));
+    }
+}
+
+/// The manager with one service whose certificate is bought, and the hooks that take it.
+const BOUGHT: [(&str, &str); 4] = [
+    (
+        "/etc/ssl-mgr/conf.d/ssl-mgr.conf",
+        "[[groups]]\ndomain = \"example.com\"\nservices = [\"mail\"]\nactive = true\n",
+    ),
+    ("/etc/ssl-mgr/conf.d/ca-info.conf", "[trust]\nca_desc = \"Trust\"\nca_type = \"manual\"\n"),
+    (
+        "/etc/ssl-mgr/conf.d/example.com/mail",
+        "name = \"Mail\"\ngroup = \"example.com\"\nservice = \"mail\"\nsigning_ca = \"trust\"\n[KeyOpts]\n\
+         ktype = \"rsa\"\nrsa_bits = 2048\n[X509]\nCN = \"mail.example.com\"\nO = \"Example\"\nC = \"US\"\n",
+    ),
+    (
+        "/etc/reseed/reseed.toml",
+        "[hook.ssl-cert]\nissuer = \"manager:example.com/mail\"\n\
+         [hook.cyrus-imapd]\nissuer = \"manager:example.com/mail\"\n\
+         [hook.sendmail]\nissuer = \"manager:example.com/mail\"\n",
+    ),
+];
+const NEXT: &str = "/etc/ssl-mgr/certs/example.com/mail/next";
+/// Cyrus, too.
+const POP: u16 = 995;
 
 /// A service of the machine: what tells it, and which file its port shows.
 struct Service {

@@ -281,6 +281,37 @@ impl Machine {
         (verdict != "NOTLS").then(|| Served { matches: verdict == "MATCH", fingerprint, serial, subject })
     }
 
+    /// Everything that a port sends, in PEM and in its order, to a client that trusts this root alone and takes
+    /// nothing else than a chain that leads to it, for this name.
+    pub fn chain_for(&self, fqdn: &str, port: u16, root: &Path) -> Vec<String> {
+        let addresses = self.ok(&["ip", "-4", "-o", "addr", "show", "dev", "eth0", "scope", "global"]);
+        let address = addresses.split_whitespace().nth(3).unwrap().split('/').next().unwrap();
+        let mut client = script("exec.sh");
+        client.args([self.name, "--outside", "timeout", "15", "openssl", "s_client", "-showcerts"]);
+        client.args([
+            "-connect",
+            &format!("{address}:{port}"),
+            "-servername",
+            fqdn,
+            "-verify_hostname",
+            fqdn,
+        ]);
+        client.args(["-verify_return_error", "-no-CApath", "-no-CAstore", "-CAfile"]).arg(root);
+        if port == 25 {
+            client.args(["-starttls", "smtp"]);
+        }
+        let said = checked(&mut client);
+        assert!(said.contains("Verify return code: 0 (ok)"), "port {port}:\n{said}");
+        let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----\n");
+        // The certificate itself is told once more after the chain.
+        let chain = said.split("Server certificate").next().unwrap();
+        chain
+            .split(begin)
+            .skip(1)
+            .map(|rest| format!("{begin}{}{end}", rest.split_once(end).unwrap().0))
+            .collect()
+    }
+
     /// The SHA-256 fingerprint of the first certificate in one of its files.
     pub fn fingerprint(&self, file: &str) -> String {
         let file = self.path(file);

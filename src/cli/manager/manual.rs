@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use super::{Failure, Status, callers, text};
 use crate::manager::manual::{import, request};
 use crate::manager::run::World;
+use crate::pki::bundle;
 use crate::pki::key::Secret;
+use crate::system::root::Root;
 use crate::transaction::replace;
 
 /// Write the request for a certificate that somebody signs by hand
@@ -33,6 +35,8 @@ pub struct Csr {
 impl Csr {
     pub fn run(&self, world: World<'_>) -> Result<Status, Failure> {
         let Self { reuse_key, force, output, service } = self;
+        // Before anything is made.
+        let output = output.as_deref().map(place).transpose()?;
         let asked = request::Request { service: service.clone(), reuse_key: *reuse_key, force: *force };
         let shown = request::csr(world, &asked)?;
         let name = &shown.service;
@@ -45,8 +49,7 @@ impl Csr {
         let told: Vec<String> = std::iter::once(told).chain(also).collect();
         // What goes into a file or a pipe is the request alone.
         match output {
-            Some(file) => {
-                let (root, path) = callers(file)?;
+            Some((root, path)) => {
                 replace(&root, &path, &shown.text, 0o644)?;
                 told.iter().try_for_each(|line| writeln!(io::stdout(), "{line}"))?;
             }
@@ -57,6 +60,20 @@ impl Csr {
         }
         Ok(Status::Done)
     }
+}
+
+/// Where a request may be written: to a new file, or over another request. A key is easily lost to a slip.
+fn place(file: &Path) -> Result<(Root, PathBuf), Failure> {
+    let (root, path) = callers(file)?;
+    if let Some(there) = root.read_optional(&path)?.map(Secret::new) {
+        let bundle = bundle::read(there.reveal());
+        let is_request = !bundle.requests.is_empty() && bundle.keys.is_empty();
+        if !there.reveal().is_empty() && !is_request {
+            let shown = text::printable(&file.display().to_string());
+            return Err(Failure::Usage(format!("{shown} is there and is no request; name another file")));
+        }
+    }
+    Ok((root, path))
 }
 
 /// Take the certificate that somebody has signed by hand
