@@ -7,6 +7,7 @@
 //!  the world   system  transaction  service  probe  pki  how anything is done
 //!  gathering   facts  store  apply  gate                 between decisions and the world
 //!  the story   reseed                                    lock, recover, gather, plan, apply, record
+//!  the manager manager                                   lineages of certificates: renew, roll, distribute
 //!  images      image                                     seal: take out what must be unique; audit
 //!  the user    cli
 //! ```

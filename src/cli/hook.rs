@@ -59,7 +59,6 @@ enum Command {
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
     },
-    /// List what packages' scripts make that belongs to one machine, and which hook makes it again
     Census(census::Arguments),
 }
 

@@ -84,48 +84,30 @@ struct Global {
     verbose: bool,
 }
 
+/// What each is, its own file says: a comment here would replace all of that in its help.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show who the machine is, what is stale and why, and what is held back
     Status(status::Arguments),
-    /// Show what `apply` would do, and why; change nothing
     Plan(plan::Arguments),
-    /// Make again what no longer holds
     Apply(apply::Arguments),
-    /// Give the machine its place: set its name or seed if asked to, then apply
     Rehome(rehome::Arguments),
-    /// Tell by the exit status whether the identity is proper and everything fresh
     Check(check::Arguments),
-    /// Tell whose a file is, what reads it, and what would be done with it
     Explain(explain::Arguments),
-    /// Show what is really served, against what is on disk
     Probe(probe::Arguments),
-    /// Put back what a run replaced
     Rollback(rollback::Arguments),
-    /// Let a service go that is held back
     Release(release::Arguments),
-    /// Take out of an image what must be unique, and make sure that it is made again
     Seal(seal::Arguments),
-    /// List every secret and id that is baked into an image; change nothing
     Audit(audit::Arguments),
-    /// Write the package that states this machine's identity to RPM
     Attest(attest::Arguments),
-    /// Show and check hooks
     Hook(hook::Arguments),
-    /// The certificate manager
     Manager(manager::Arguments),
-    /// Wait for changes of the name at run time, and have them put right
     #[command(hide = true)]
     Watch(watch::Arguments),
-    /// Write the drop-ins of the units that hooks name, as at boot
     #[command(hide = true)]
     Generator(generator::Arguments),
-    /// Look who listens, or ask them what they serve; for this program itself
     #[command(hide = true)]
     Ask(ask::Arguments),
-    /// Write a completion script for a shell to standard output
     Completions(docs::Completions),
-    /// Write the manual pages into a directory
     #[command(hide = true)]
     Manual(docs::Manual),
 }
@@ -235,6 +217,31 @@ impl Failure {
             // A reader that has seen enough, such as `head`, is no failure of ours.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::Done,
             _ => Status::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// A comment on the variant of a command used to stand for all that the command's own file says.
+    #[test]
+    fn the_help_of_a_command_is_all_that_its_file_says() {
+        let mut line = CommandLine::command();
+        for (path, said) in [
+            (&["apply"][..], "left alone and named"),
+            (&["manager"], "SELECTION is GROUP"),
+            (&["manager", "renew"], "waits to be rolled"),
+        ] {
+            let mut command = &mut line;
+            for name in path {
+                command = command.find_subcommand_mut(name).unwrap();
+            }
+            let help = command.render_long_help().to_string();
+            assert!(help.contains(said), "{path:?}: {help}");
         }
     }
 }

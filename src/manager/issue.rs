@@ -7,18 +7,18 @@ use std::thread;
 use time::{Duration, OffsetDateTime};
 
 use super::ca::register::{ISSUED, Issued, Revocations};
-use super::config::{AuthorityKind, Service, Signer};
+use super::config::{AuthorityKind, Configuration, Service, Signer};
 use super::dane;
 use super::exchangers::Exchangers;
 use super::lineage::{Files, Lineage, Version, VersionName, version};
 use super::name::ServiceName;
 use super::run::Run;
+use super::tree::Tree;
 use crate::pki::container;
 use crate::pki::key::PrivateKey;
 use crate::pki::serial::Serial;
 use crate::pki::x509::{self, Issuer, Profile, Role};
 use crate::pki::{Container, Digest, Usage};
-use crate::system::root::PathError;
 
 /// How long before it is made a certificate starts, in hours: clocks of clients are not all right.
 const BACKDATE_HOURS: i64 = 1;
@@ -69,10 +69,9 @@ pub enum SignedBy {
 ///
 /// # Errors
 /// In words, when that authority is not configured.
-pub fn signer(run: &Run<'_>, service: &Service) -> Result<SignedBy, String> {
+pub fn signer(config: &Configuration, service: &Service) -> Result<SignedBy, String> {
     let Signer::Authority(name) = &service.signer else { return Ok(SignedBy::Itself) };
-    let authority = run
-        .config
+    let authority = config
         .authorities
         .get(name)
         .ok_or_else(|| format!("there is no authority \"{name}\" in ca-info.conf"))?;
@@ -136,7 +135,7 @@ fn ranks<'o>(run: &Run<'_>, orders: &'o [Order]) -> Vec<Vec<&'o Order>> {
 /// How many authorities of ours stand above a service. Circles are refused when the configuration is read;
 /// the bound is for what was refused.
 fn rank(run: &Run<'_>, name: &ServiceName) -> usize {
-    let above = |name: &ServiceName| match signer(run, run.config.services.get(name)?) {
+    let above = |name: &ServiceName| match signer(&run.config, run.config.services.get(name)?) {
         Ok(SignedBy::Own(by)) => Some(by),
         _ => None,
     };
@@ -185,7 +184,7 @@ fn task<'c>(
         true => Some(reused(curr)?),
         false => None,
     };
-    let (by, serial, digest, days) = match signer(run, service)? {
+    let (by, serial, digest, days) = match signer(&run.config, service)? {
         SignedBy::Itself => {
             // A leaf that stands alone ends when a root would, unless it says otherwise.
             let options = service.authority;
@@ -353,7 +352,7 @@ fn height(run: &Run<'_>, name: &ServiceName, depth: usize) -> usize {
         return 0;
     }
     let below = run.config.services.values().filter(|service| {
-        service.name.is_ca() && signer(run, service).is_ok_and(|by| by == SignedBy::Own(name.clone()))
+        service.name.is_ca() && signer(&run.config, service).is_ok_and(|by| by == SignedBy::Own(name.clone()))
     });
     below.map(|service| 1 + height(run, &service.name, depth + 1)).max().unwrap_or(0)
 }
@@ -399,7 +398,7 @@ impl Authorities<'_, '_> {
         let text = self.run.world.root.tail(&path, 1 << 16).map_err(|error| error.to_string())?;
         let issued = Issued::parse(&path, &text.unwrap_or_default()).map_err(|error| error.to_string())?;
         let highest = issued.iter().map(|one| one.serial).max();
-        let files = match signing_files(self.run, by)? {
+        let files = match signing_files(&self.run.tree, by)? {
             Some(files) => files,
             None => self.fresh.get(by).cloned().ok_or_else(|| {
                 format!("{by} has no certificate yet; `reseed manager renew {by}` makes it")
@@ -424,8 +423,8 @@ impl Authorities<'_, '_> {
 ///
 /// # Errors
 /// In words, when they cannot be read.
-pub fn signing_files(run: &Run<'_>, by: &ServiceName) -> Result<Option<Files>, String> {
-    let lineage = run.tree.lineage(by).map_err(|error: PathError| error.to_string())?;
+pub fn signing_files(tree: &Tree<'_>, by: &ServiceName) -> Result<Option<Files>, String> {
+    let lineage = tree.lineage(by).map_err(|error| error.to_string())?;
     let version = match (&lineage.curr, &lineage.next) {
         (Some(curr), _) if curr.is_sound() => lineage.curr,
         (Some(curr), _) => {

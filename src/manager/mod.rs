@@ -3,13 +3,20 @@
 //! where they are served.
 //!
 //! ```text
-//!  words      name  lineage            which certificate; which versions of it there are
-//!  texts      config  pending          what the site has written down; what is still to be done
-//!  decisions  schedule  dane  ca       when to renew and to roll; which TLSA records; which profile
-//!  the world  tree  production         the state tree and its lock; the live copy that servers read
-//!  old names  legacy                   the options of ssl-mgr, turned into ours
-//!  stories    renew  roll  distribute  make `next`; make `next` into `curr`; bring it to its places
+//!  words      name  lineage                   which certificate; which versions of it there are
+//!  texts      config  pending  published      what the site has written down; what is still to be done
+//!             ca::register                    what an authority has issued and revoked
+//!  decisions  schedule  dane  select          when to renew and to roll; which records; which services, and
+//!             restarts  describe  seen        who depends on them
+//!  the world  tree  production  deliver  dns  the state tree; the live copy; who is told; who is asked
+//!  stories    renew  roll  distribute         make `next`; make `next` into `curr`; bring it to its places
+//!             status  clean  revoke
+//!  tools      info  verify  dhparm
+//!  old names  legacy                          the options of ssl-mgr, turned into ours
 //! ```
+//!
+//! `issue` makes versions, `settle` brings them to where they are used; each story is a function that fits a
+//! screen, and `run` is what they begin with.
 //!
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
 
@@ -23,6 +30,7 @@ pub mod dhparm;
 pub mod distribute;
 pub mod dns;
 pub mod exchangers;
+pub mod info;
 pub mod issue;
 pub mod legacy;
 pub mod lineage;
@@ -39,7 +47,9 @@ pub mod revoke;
 pub mod roll;
 pub mod run;
 pub mod schedule;
+pub mod seen;
 pub mod select;
 pub mod settle;
 pub mod status;
 pub mod tree;
+pub mod verify;

@@ -42,6 +42,8 @@ pub enum Action {
         /// Program and arguments.
         command: Vec<String>,
     },
+    /// Have the agent of this machine install what it serves of the manager's.
+    Agent,
     /// Put a group's TLSA records where the zone includes them, and have the zone read again.
     Zone {
         /// The apex domain.
@@ -54,7 +56,7 @@ impl Action {
     pub fn host(&self) -> Option<&str> {
         match self {
             Self::Deliver { host } | Self::AfterCopy { host, .. } | Self::Restart { host, .. } => Some(host),
-            Self::Zone { .. } => None,
+            Self::Agent | Self::Zone { .. } => None,
         }
     }
 }
@@ -65,6 +67,7 @@ impl fmt::Display for Action {
             Self::Deliver { host } => write!(f, "{host}: copy of the production tree"),
             Self::AfterCopy { host, program } => write!(f, "{program} {host}"),
             Self::Restart { host, command, .. } => write!(f, "{host}: {}", command.join(" ")),
+            Self::Agent => f.write_str("reseed apply on this machine"),
             Self::Zone { apex } => write!(f, "{apex}: TLSA records into the zone"),
         }
     }
@@ -192,7 +195,8 @@ impl Pending {
     /// old one stay in the zone.
     pub fn holds_back(&self, group: &str) -> bool {
         self.0.iter().any(|(action, state)| {
-            matches!(action, Action::Deliver { .. } | Action::Restart { .. }) && state.groups.contains(group)
+            matches!(action, Action::Deliver { .. } | Action::Restart { .. } | Action::Agent)
+                && state.groups.contains(group)
         })
     }
 }
@@ -207,13 +211,14 @@ mod tests {
         Action::Restart { sort, host: host.into(), position, command: vec![program.into(), "reload".into()] }
     }
 
-    fn all() -> [Action; 6] {
+    fn all() -> [Action; 7] {
         [
             Action::Deliver { host: "mx2.example.com".into() },
             Action::AfterCopy { host: "pbx.example.com".into(), program: "/usr/local/bin/own".into() },
             restart(Sort::Smtp, "mx1.example.com", 0, "postmap"),
             restart(Sort::Smtp, "mx1.example.com", 1, "postfix"),
             restart(Sort::Web, "www.example.com", 0, "nginx"),
+            Action::Agent,
             Action::Zone { apex: "example.com".into() },
         ]
     }
@@ -250,7 +255,7 @@ mod tests {
     #[test]
     fn only_servers_of_the_group_hold_its_zone_back() {
         let mut pending = Pending::default();
-        pending.add(all()[5].clone(), ["example.com".to_owned()], NOW);
+        pending.add(all()[6].clone(), ["example.com".to_owned()], NOW);
         assert!(!pending.holds_back("example.com"));
         pending.add(all()[4].clone(), ["example.com".to_owned()], NOW);
         assert!(pending.holds_back("example.com") && !pending.holds_back("example.net"));

@@ -6,16 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use time::OffsetDateTime;
-
-use super::config::Service;
 use super::exchangers;
 use super::issue::{self, Made, Order, SignedBy};
-use super::lineage::{Lineage, Link, Version};
+use super::lineage::Link;
 use super::name::ServiceName;
 use super::report::{Outcome, Report};
 use super::run::{Lineages, ManagerError, Run, World, groups};
 use super::schedule::{self, Demand, Due, Targets};
+use super::seen::Seer;
 use super::select::select;
 use super::settle::{Extent, settle};
 use super::tree::Move;
@@ -88,7 +86,7 @@ fn decide(
         (false, false) => Demand::Due,
     };
     let mut orders = Vec::new();
-    let mut chains = Chains::default();
+    let mut seer = Seer::new(&run.tree, &run.config);
     for (name, lineage) in &lineages.found {
         let service = match run.service(name) {
             Ok(service) => service,
@@ -98,13 +96,13 @@ fn decide(
             }
         };
         let (curr, next) = (
-            lineage.live().and_then(|version| chains.seen(run, service, version)),
-            lineage.waiting().and_then(|version| chains.seen(run, service, version)),
+            lineage.live().and_then(|version| seer.see(service, version)),
+            lineage.waiting().and_then(|version| seer.see(service, version)),
         );
         let policy = targets.policy(service);
         let due = schedule::due(name, curr.as_ref(), next.as_ref(), &policy, demand, run.world.now);
         let outcome = match due {
-            Due::Renew(reason) => match issue::signer(run, service) {
+            Due::Renew(reason) => match issue::signer(&run.config, service) {
                 Ok(SignedBy::Hand) => Outcome::Asks {
                     request: format!("{reason}; it is signed by hand: `reseed manager csr {name}`"),
                 },
@@ -144,48 +142,6 @@ fn decide(
     orders
 }
 
-/// The chains of the authorities, each read once.
-#[derive(Default)]
-struct Chains(BTreeMap<ServiceName, Option<Vec<u8>>>);
-
-impl Chains {
-    /// What the schedule sees of a version; nothing when its certificate says nothing.
-    fn seen(&mut self, run: &Run<'_>, service: &Service, version: &Version) -> Option<schedule::Version> {
-        let certificate = version.certificate.as_ref()?;
-        Some(schedule::Version {
-            not_before: certificate.not_before,
-            not_after: certificate.not_after,
-            serial: certificate.serial.map(crate::pki::serial::Serial::to_octets).unwrap_or_default(),
-            made: version.made.unwrap_or(certificate.not_before),
-            complete: version.is_sound(),
-            orphaned: self.is_orphaned(run, service, version),
-        })
-    }
-
-    /// Says whether the authority that signed it signs with something else by now.
-    fn is_orphaned(&mut self, run: &Run<'_>, service: &Service, version: &Version) -> bool {
-        let Ok(SignedBy::Own(by)) = issue::signer(run, service) else { return false };
-        let chain = self.0.entry(by.clone()).or_insert_with(|| {
-            issue::signing_files(run, &by).ok().flatten().and_then(|files| files.full_chain)
-        });
-        // Of an authority that cannot be read nothing is known.
-        chain.is_some() && *chain != version.files.chain
-    }
-}
-
-/// What the schedule sees of a version, for a decision in which its authority has no part.
-pub fn seen(version: &Version) -> Option<schedule::Version> {
-    let certificate = version.certificate.as_ref()?;
-    Some(schedule::Version {
-        not_before: certificate.not_before,
-        not_after: certificate.not_after,
-        serial: certificate.serial.map(crate::pki::serial::Serial::to_octets).unwrap_or_default(),
-        made: version.made.unwrap_or(certificate.not_before),
-        complete: version.is_sound(),
-        orphaned: false,
-    })
-}
-
 /// Lets `next` lead to what was made.
 fn link(
     run: &Run<'_>,
@@ -213,16 +169,4 @@ fn link(
     for (name, error) in run.tree.switch(&run.lock, moves) {
         report.services.insert(name, Outcome::Failed { error: error.to_string() });
     }
-}
-
-/// Days from now to a time, for people.
-pub fn days_until(at: OffsetDateTime, now: OffsetDateTime) -> f64 {
-    (at - now).as_seconds_f64() / 86_400.0
-}
-
-/// What there is of a service and when it is due, for those who only look.
-pub fn outlook(targets: &Targets, service: &Service, lineage: &Lineage, now: OffsetDateTime) -> Due {
-    let (curr, next) = (lineage.live().and_then(seen), lineage.waiting().and_then(seen));
-    let policy = targets.policy(service);
-    schedule::due(&service.name, curr.as_ref(), next.as_ref(), &policy, Demand::Due, now)
 }

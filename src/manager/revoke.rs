@@ -43,7 +43,7 @@ pub fn revoke(world: World<'_>, request: &Request) -> Result<Report, ManagerErro
     let run = Run::begin(world)?;
     let name = ServiceName::parse(&request.service).map_err(ManagerError::Usage)?;
     let service = run.service(&name).map_err(ManagerError::Usage)?;
-    let by = match issue::signer(&run, service).map_err(ManagerError::Usage)? {
+    let by = match issue::signer(&run.config, service).map_err(ManagerError::Usage)? {
         SignedBy::Own(by) => by,
         _ => {
             let message = format!("no authority of ours signs {name}; only who signed it can revoke it");
@@ -130,7 +130,7 @@ fn write(
 ) -> Result<(), ManagerError> {
     let wrong = |error: String| ManagerError::Usage(format!("{by}: {error}"));
     let digest = run.service(by).map_err(wrong)?.authority.map(|ca| ca.digest).unwrap_or_default();
-    let files = issue::signing_files(run, by).map_err(wrong)?;
+    let files = issue::signing_files(&run.tree, by).map_err(wrong)?;
     let files = files.ok_or_else(|| wrong("it has no certificate yet".to_owned()))?;
     let key = files.key.as_ref().ok_or_else(|| wrong("it has no key".to_owned()))?;
     let key = PrivateKey::from_pem(key.reveal()).map_err(|error| wrong(error.to_string()))?;

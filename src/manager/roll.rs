@@ -13,10 +13,11 @@ use super::issue::records;
 use super::lineage::{Lineage, Link, Version, VersionName, version};
 use super::name::ServiceName;
 use super::published::Published;
-use super::renew::{opening, seen};
+use super::renew::opening;
 use super::report::{Outcome, Report};
 use super::run::{ManagerError, Run, World, groups};
 use super::schedule::{self, Roll, Tlsa, Wait};
+use super::seen::dates;
 use super::select::select;
 use super::settle::{Extent, settle};
 use super::tree::Move;
@@ -94,7 +95,7 @@ fn decide(
         _ => None,
     };
     let wait = Wait { least: Duration::from_secs(least.saturating_mul(60)), tlsa };
-    let (next, curr) = (next.and_then(seen), lineage.live().and_then(seen));
+    let (next, curr) = (next.and_then(dates), lineage.live().and_then(dates));
     Ok(schedule::roll(next.as_ref(), curr.as_ref(), &wait, request.force, run.world.now))
 }
 

@@ -127,6 +127,9 @@ fn remember(run: &Run<'_>, pending: &mut Pending, changed: &BTreeSet<ServiceName
             pending.add(Action::AfterCopy { host, program }, [], now);
         }
     }
+    if !changed.is_empty() && deliver::agent::reads(run, changed) {
+        pending.add(Action::Agent, groups(changed), now);
+    }
     for told in restarts(site, changed, zones) {
         match told {
             Restart::Dns { domains, .. } => {
@@ -158,7 +161,7 @@ fn forget_what_nobody_wants(site: &Site, pending: &mut Pending) {
             site.after_copy.iter().any(|one| one.host == *host && one.program == *program)
         }
         Action::Restart { .. } => commands.contains(action),
-        Action::Zone { .. } => true,
+        Action::Agent | Action::Zone { .. } => true,
     });
 }
 

@@ -7,9 +7,9 @@ use time::OffsetDateTime;
 use super::config::Configuration;
 use super::lineage::{self, Lineage, Link, Version};
 use super::name::ServiceName;
-use super::renew::outlook;
 use super::run::{self, ManagerError, World};
-use super::schedule::{Due, Targets};
+use super::schedule::{self, Demand, Due, Targets};
+use super::seen::Seer;
 use super::select::select;
 use super::tree::Tree;
 use crate::pki::inspect::Certificate;
@@ -75,7 +75,11 @@ pub fn status(world: &World<'_>, selection: &[String]) -> Result<Status, Manager
     let names = select(&config, selection).map_err(ManagerError::Usage)?;
     let tree = Tree::new(world.root, &world.top);
     let targets = Targets::new(&config.site.renew_targets, &config.site.renew_spreads);
-    let services = names.iter().map(|name| of_service(world, &config, &tree, &targets, name)).collect();
+    let mut seer = Seer::new(&tree, &config);
+    let mut services = Vec::with_capacity(names.len());
+    for name in &names {
+        services.push(of_service(world, &config, &tree, (&targets, &mut seer), name));
+    }
     let pending = run::pending(&tree)?;
     Ok(Status {
         top: world.top.display().to_string(),
@@ -98,7 +102,7 @@ fn of_service(
     world: &World<'_>,
     config: &Configuration,
     tree: &Tree<'_>,
-    targets: &Targets,
+    (targets, seer): (&Targets, &mut Seer<'_>),
     name: &ServiceName,
 ) -> ServiceStatus {
     let mut problems = Vec::new();
@@ -113,7 +117,12 @@ fn of_service(
         .into_iter()
         .filter_map(|link| lineage.version(link).map(|version| of_version(link, version)))
         .collect();
-    let due = config.services.get(name).map(|service| outlook(targets, service, &lineage, world.now));
+    let due = config.services.get(name).map(|service| {
+        let curr = lineage.live().and_then(|version| seer.see(service, version));
+        let next = lineage.waiting().and_then(|version| seer.see(service, version));
+        let policy = targets.policy(service);
+        schedule::due(name, curr.as_ref(), next.as_ref(), &policy, Demand::Due, world.now)
+    });
     ServiceStatus { name: name.clone(), versions, due, problems }
 }
 

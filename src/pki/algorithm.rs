@@ -13,9 +13,9 @@ pub enum Algorithm {
     P256,
     /// ECDSA on NIST P-384.
     P384,
-    /// ECDSA on NIST P-521: browsers do not take it.
+    /// ECDSA on NIST P-521: some browsers do not take it.
     P521,
-    /// Ed25519 (RFC 8410): browsers do not take it.
+    /// Ed25519 (RFC 8410): most browsers do not take it.
     Ed25519,
     /// RSA of this many bits, [`Algorithm::MIN_RSA`] to [`Algorithm::MAX_RSA`], for clients that know
     /// no elliptic curves.
@@ -25,7 +25,7 @@ pub enum Algorithm {
 impl Algorithm {
     /// The fewest bits of an RSA key: clients refuse less.
     pub const MIN_RSA: u16 = 2048;
-    /// The most bits of an RSA key: more is refused by GnuTLS and others, and takes minutes to make.
+    /// The most bits of an RSA key: the library takes no more, and one alone may take a minute to make.
     pub const MAX_RSA: u16 = 8192;
 
     /// Says whether it is RSA.

@@ -10,10 +10,10 @@ use std::thread;
 
 use crypto_primes::hazmat::{SetBits, SmallFactorsSieveFactory};
 use crypto_primes::{Flavor, is_prime, sieve_and_find};
+use der::asn1::{AnyRef, UintRef};
+use der::{Decode, Encode};
 use getrandom::{SysRng, rand_core::UnwrapErr};
 use rsa::BoxedUint;
-use rsa::pkcs8::der::asn1::{AnyRef, UintRef};
-use rsa::pkcs8::der::{Decode, Encode};
 use serde::{Serialize, Serializer};
 
 use super::key::{KeyError, library};

@@ -85,8 +85,8 @@ pub enum KeyError {
 }
 
 impl PrivateKey {
-    /// Makes a new key. RSA takes 40 to 800 ms, and some seconds above 4096 bits; the others less than
-    /// one.
+    /// Makes a new key. RSA takes 40 to 800 ms up to 4096 bits, and up to a minute with 8192; the others
+    /// less than one.
     ///
     /// # Errors
     /// [`KeyError::Random`] when the kernel has no randomness to give, [`KeyError::Size`] for RSA of a
@@ -177,7 +177,7 @@ impl PrivateKey {
             (Kind::P384(key), Container::Pkcs8) => key.to_pkcs8_pem(end).map_err(library)?,
             (Kind::P521(key), Container::Pkcs8) => key.to_pkcs8_pem(end).map_err(library)?,
             (Kind::Rsa(key), Container::Pkcs8) => key.to_pkcs8_pem(end).map_err(library)?,
-            // Without the public half: that is version 1, and OpenSSL before 3.2 reads no other.
+            // Without the public half: that is version 1, and OpenSSL 3.0 and GnuTLS 3.7 read no other.
             (Kind::Ed25519(key), _) => KeypairBytes { secret_key: key.to_bytes(), public_key: None }
                 .to_pkcs8_pem(end)
                 .map_err(library)?,

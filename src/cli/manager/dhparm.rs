@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Status, callers, text};
+use super::{Failure, Status, callers, shown};
 use crate::manager::dhparm::{DEFAULT, DIRECTORY, LINK, Policy, Present, Reason, Wanted, plan};
 use crate::manager::name::CA;
 use crate::pki::dh::Parameters;
@@ -142,8 +142,4 @@ fn link(root: &Root, directory: &Path, wanted: &[Wanted]) -> Result<bool, Failur
     transaction::replace_link(root, &path, &target)?;
     writeln!(io::stdout(), "{}: leads to {}", shown(&path), target.display())?;
     Ok(true)
-}
-
-fn shown(path: &Path) -> String {
-    text::printable(&path.display().to_string())
 }

@@ -2,10 +2,14 @@
 
 mod check;
 mod dhparm;
+mod info;
+mod material;
 mod outcome;
 mod status;
+mod tlsa_hash;
 mod top;
 mod verbs;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -45,13 +49,19 @@ enum Command {
     Clean(verbs::Clean),
     Revoke(verbs::Revoke),
     Crl(verbs::Crl),
+    Info(info::Arguments),
+    Verify(verify::Arguments),
     Dhparm(dhparm::Arguments),
+    TlsaHash(tlsa_hash::Arguments),
 }
 
-pub fn run(world: World<'_>, _verbose: bool, arguments: &Arguments) -> Result<Status, Failure> {
+pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Status, Failure> {
     let there = || top::world(&world, arguments.topdir.as_deref());
     let report = match &arguments.command {
         Command::Dhparm(arguments) => return dhparm::run(world, arguments),
+        Command::Info(arguments) => return info::run(world, verbose, arguments),
+        Command::TlsaHash(arguments) => return tlsa_hash::run(arguments),
+        Command::Verify(arguments) => return verify::run(world, arguments),
         Command::Status(arguments) => return status::run(&there()?, arguments),
         Command::Check(arguments) => return check::run(&there()?, arguments),
         Command::Renew(asked) => renew::renew(there()?, &asked.request())?,
@@ -80,4 +90,9 @@ impl Command {
 /// `--root` points.
 fn callers(path: &Path) -> Result<(Root, PathBuf), Failure> {
     Ok((Root::open(Path::new("/"))?, std::path::absolute(path)?))
+}
+
+/// A path without anything that a terminal would obey.
+fn shown(path: &Path) -> String {
+    text::printable(&path.display().to_string())
 }

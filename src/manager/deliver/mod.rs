@@ -1,6 +1,8 @@
 //! Telling those who use certificates: programs on this machine, and the zones' name servers. What concerns
 //! another machine is refused here in words, and stays remembered.
 
+pub mod agent;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -43,6 +45,7 @@ pub fn carry_out(run: &Run<'_>, action: &Action) -> Result<(), String> {
         Action::Restart { host, .. } | Action::Deliver { host } => {
             Err(format!("{host} is another machine, and this version delivers to none"))
         }
+        Action::Agent => agent::notify(run),
         Action::Zone { apex } => refresh_zones(run, std::slice::from_ref(apex)),
     }
 }

@@ -68,6 +68,8 @@ pub enum Reason {
     },
     /// Its authority has another key now.
     Orphaned,
+    /// The names that are configured are others now.
+    Reconfigured,
     /// Somebody wants it.
     Demanded,
 }
@@ -102,6 +104,8 @@ fn wrong(name: &ServiceName, version: &Version, policy: &Policy<'_>, now: Offset
         Some(Reason::Expired { at: version.not_after })
     } else if version.orphaned {
         Some(Reason::Orphaned)
+    } else if version.reconfigured {
+        Some(Reason::Reconfigured)
     } else {
         (since <= now).then_some(Reason::Ends { since, expires: version.not_after })
     }
@@ -136,6 +140,7 @@ impl fmt::Display for Reason {
             }
             Self::Expired { at } => write!(f, "it ended at {}", minute(*at)),
             Self::Orphaned => f.write_str("its authority has another key now"),
+            Self::Reconfigured => f.write_str("its names are not those that are configured"),
             Self::Demanded => f.write_str("on demand"),
         }
     }

@@ -12,14 +12,10 @@ mod due;
 mod roll;
 mod targets;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 use time::OffsetDateTime;
-
-use super::config::{Service, Signer};
-use super::name::{CA, ServiceName};
 
 pub use due::{Demand, Due, Reason, due};
 pub use roll::{Roll, RollReason, Tlsa, UNKNOWN_TTL, Wait, roll, tlsa_ttl};
@@ -43,24 +39,8 @@ pub struct Version {
     pub complete: bool,
     /// An authority of ours signed it with a key that it no longer has.
     pub orphaned: bool,
-}
-
-/// The order in which services are renewed: whoever signs comes before what is signed, otherwise as given.
-pub fn order(names: &[ServiceName], services: &BTreeMap<ServiceName, Service>) -> Vec<ServiceName> {
-    let mut ordered = names.to_vec();
-    ordered.sort_by_cached_key(|name| depth(name, services));
-    ordered
-}
-
-/// How many of our own authorities stand above a service.
-fn depth(name: &ServiceName, services: &BTreeMap<ServiceName, Service>) -> usize {
-    let signer = |name: &ServiceName| match &services.get(name)?.signer {
-        Signer::Itself => None,
-        Signer::Authority(authority) => ServiceName::new(CA, authority).ok(),
-    };
-    let above = std::iter::successors(signer(name), signer);
-    // Authorities that sign each other in a circle are refused elsewhere; here they only must end.
-    above.take(services.len()).filter(|name| services.contains_key(name)).count()
+    /// Its names are no longer those that are configured.
+    pub reconfigured: bool,
 }
 
 fn minute(time: OffsetDateTime) -> impl fmt::Display {

@@ -4,6 +4,8 @@ use time::{Duration, macros::datetime};
 
 use super::*;
 use crate::manager::config::{Dane, DaneHosts, Subject};
+use crate::manager::config::{Service, Signer};
+use crate::manager::name::ServiceName;
 use crate::pki::Algorithm;
 
 const NOW: OffsetDateTime = datetime!(2026-07-01 12:00 UTC);
@@ -20,7 +22,15 @@ fn web() -> ServiceName {
 fn version(age: f64, lifetime: f64) -> Version {
     let made = NOW - days(age);
     let not_after = made + days(lifetime);
-    Version { not_before: made, not_after, serial: vec![7], made, complete: true, orphaned: false }
+    Version {
+        not_before: made,
+        not_after,
+        serial: vec![7],
+        made,
+        complete: true,
+        orphaned: false,
+        reconfigured: false,
+    }
 }
 
 fn service(name: &str, signer: Option<&str>) -> Service {
@@ -139,6 +149,7 @@ fn what_is_due() {
     let ended = Reason::Expired { at: NOW - days(1.0) };
     let next = Due::Waiting { since: NOW - days(2.0), expires: NOW + days(88.0) };
     let broken = Version { complete: false, ..version(2.0, 90.0) };
+    let renamed = Version { reconfigured: true, ..young.clone() };
     let orphan = Version { orphaned: true, ..young.clone() };
     let waiting = Some(version(2.0, 90.0));
     // name, service, curr, next, demand, expected
@@ -172,6 +183,7 @@ fn what_is_due() {
         ("on demand", web(), Some(young.clone()), waiting.clone(), Demand::All, {
             Due::Renew(Reason::Demanded)
         }),
+        ("other names", web(), Some(renamed), None, Demand::Due, Due::Renew(Reason::Reconfigured)),
         ("orphaned", web(), Some(orphan.clone()), None, Demand::Due, Due::Renew(Reason::Orphaned)),
         ("orphaned, renewed", web(), Some(orphan.clone()), waiting, Demand::Due, next),
         ("orphaned, renewed before", web(), Some(orphan.clone()), Some(orphan), Demand::Due, {
@@ -273,43 +285,6 @@ fn the_ttl_to_wait_for() {
     ];
     for (case, dane, dane_ttl, expected) in cases {
         assert_eq!(tlsa_ttl(&Service { dane, dane_ttl, ..service("a/b", None) }), expected, "{case}");
-    }
-}
-
-#[test]
-fn who_signs_comes_first() {
-    let all = [
-        service("example.com/web", Some("issuing")),
-        service("example.com/public", Some("le")),
-        service("ca/issuing", Some("root")),
-        service("example.com/own", None),
-        service("ca/root", None),
-        service("ca/one", Some("other")),
-        service("ca/other", Some("one")),
-    ];
-    let services: BTreeMap<_, _> = all.into_iter().map(|one| (one.name.clone(), one)).collect();
-    let named =
-        |names: &[&str]| -> Vec<_> { names.iter().map(|name| ServiceName::parse(name).unwrap()).collect() };
-    let cases = [
-        (
-            "leaf to root",
-            ["example.com/web", "ca/issuing", "ca/root"],
-            ["ca/root", "ca/issuing", "example.com/web"],
-        ),
-        (
-            "as given",
-            ["example.com/public", "example.com/own", "ca/root"],
-            ["example.com/public", "example.com/own", "ca/root"],
-        ),
-        (
-            "what stands between is not named",
-            ["example.com/web", "example.com/own", "ca/root"],
-            ["example.com/own", "ca/root", "example.com/web"],
-        ),
-        ("a circle ends", ["ca/one", "ca/other", "ca/root"], ["ca/root", "ca/one", "ca/other"]),
-    ];
-    for (case, given, expected) in cases {
-        assert_eq!(order(&named(&given), &services), named(&expected), "{case}");
     }
 }
 

@@ -1,0 +1,94 @@
+//! What the schedule sees of a version: its dates, whether it is whole, and whether it still is what it should
+//! be by the configuration and by who signed it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::config::{AlternativeName, Configuration, Service};
+use super::issue::{self, SignedBy};
+use super::lineage::Version;
+use super::name::ServiceName;
+use super::schedule;
+use super::tree::Tree;
+use crate::pki::inspect::Certificate;
+use crate::pki::serial::Serial;
+
+/// Looks at versions; the chain of each authority is read once.
+#[derive(Debug)]
+pub struct Seer<'a> {
+    tree: &'a Tree<'a>,
+    config: &'a Configuration,
+    chains: BTreeMap<ServiceName, Option<Vec<u8>>>,
+}
+
+impl<'a> Seer<'a> {
+    /// One that has seen nothing yet.
+    pub fn new(tree: &'a Tree<'a>, config: &'a Configuration) -> Self {
+        Self { tree, config, chains: BTreeMap::new() }
+    }
+
+    /// What the schedule sees; nothing when the certificate says nothing.
+    pub fn see(&mut self, service: &Service, version: &Version) -> Option<schedule::Version> {
+        let certificate = version.certificate.as_ref()?;
+        Some(schedule::Version {
+            orphaned: self.is_orphaned(service, version),
+            reconfigured: self.is_reconfigured(service, certificate),
+            ..dates(version)?
+        })
+    }
+
+    /// Says whether the authority that signed it signs with something else by now. Of an authority that cannot
+    /// be read nothing is known.
+    fn is_orphaned(&mut self, service: &Service, version: &Version) -> bool {
+        let Ok(SignedBy::Own(by)) = issue::signer(self.config, service) else { return false };
+        let tree = self.tree;
+        let chain = self.chains.entry(by).or_insert_with_key(|by| {
+            issue::signing_files(tree, by).ok().flatten().and_then(|files| files.full_chain)
+        });
+        chain.is_some() && *chain != version.files.chain
+    }
+
+    /// Says whether the names that are configured are others by now. Somebody else's authority may have put in
+    /// more than was asked for; ours does not.
+    fn is_reconfigured(&self, service: &Service, certificate: &Certificate) -> bool {
+        if service.name.is_ca() {
+            return false;
+        }
+        let (names, addresses) = configured(service);
+        let all_there =
+            names.is_subset(&certificate.dns_names) && addresses.is_subset(&certificate.addresses);
+        let no_more =
+            || names.len() == certificate.dns_names.len() && addresses.len() == certificate.addresses.len();
+        let ours = matches!(issue::signer(self.config, service), Ok(SignedBy::Own(_) | SignedBy::Itself));
+        !all_there || (ours && !no_more())
+    }
+}
+
+fn configured(service: &Service) -> (BTreeSet<String>, BTreeSet<IpAddr>) {
+    let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+    for name in &service.alternative_names {
+        match name {
+            AlternativeName::Dns(name) => {
+                names.insert(name.to_ascii_lowercase());
+            }
+            AlternativeName::Address(address) => {
+                addresses.insert(*address);
+            }
+        }
+    }
+    (names, addresses)
+}
+
+/// What the certificate itself says; nothing when there is none that can be read.
+pub fn dates(version: &Version) -> Option<schedule::Version> {
+    let certificate = version.certificate.as_ref()?;
+    Some(schedule::Version {
+        not_before: certificate.not_before,
+        not_after: certificate.not_after,
+        serial: certificate.serial.map(Serial::to_octets).unwrap_or_default(),
+        made: version.made.unwrap_or(certificate.not_before),
+        complete: version.is_sound(),
+        orphaned: false,
+        reconfigured: false,
+    })
+}
