@@ -59,8 +59,10 @@ fn own_certificates_verify_and_serve() {
     let root = site.path(ROOT);
     assert_eq!(web.curl(&root, "www.example.com"), Ok(()));
     assert!(web.curl(&root, "mail.example.com").is_err(), "a name that is not in it");
-    let other = site.path("etc/prod-certs/example.com/web-self/curr/cert.pem");
-    assert!(web.curl(&other, "www.example.com").is_err(), "no anchor, no trust");
+    let stranger = site.path("stranger.pem");
+    let make = "req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=x -keyout /dev/null -out";
+    checked(openssl(make).arg(&stranger));
+    assert!(web.curl(&stranger, "www.example.com").is_err(), "no anchor, no trust");
     assert!(web.gnutls(&root, "www.example.com").contains("- Status: The certificate is trusted."));
     assert!(!web.gnutls(&root, "mail.example.com").contains("- Status: The certificate is trusted."));
     let wild = Served::new(&site, "etc/prod-certs/example.com/wild-self/curr");
