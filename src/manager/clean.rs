@@ -1,6 +1,7 @@
 //! `clean`: removes versions that no link leads to, the newest of them kept.
 
-use super::lineage::{VersionName, version};
+use super::lineage::VersionName;
+use super::manual::request::waiting;
 use super::name::ServiceName;
 use super::report::Report;
 use super::run::{ManagerError, Run, World};
@@ -55,14 +56,10 @@ pub fn clean(world: World<'_>, request: &Request) -> Result<Report, ManagerError
 /// The versions that go: not linked, not among the newest, and not a request that still waits for an answer.
 fn surplus(run: &Run<'_>, name: &ServiceName, keep: usize) -> Result<Vec<VersionName>, PathError> {
     let linked = run.tree.linked_versions(name)?;
-    let mut unlinked = Vec::new();
-    for version in run.tree.versions(name)?.into_iter().filter(|version| !linked.contains(version)) {
-        let directory = run.tree.directory(name, &version);
-        let has = |file: &str| run.world.root.status(&directory.join(file)).map(|status| status.is_some());
-        if has(version::CERTIFICATE)? || !has(version::REQUEST)? {
-            unlinked.push(version);
-        }
-    }
+    let waiting: Vec<VersionName> =
+        waiting(&run.tree, name)?.into_iter().map(|request| request.version).collect();
+    let mut unlinked = run.tree.versions(name)?;
+    unlinked.retain(|version| !linked.contains(version) && !waiting.contains(version));
     let surplus = unlinked.len().saturating_sub(keep);
     unlinked.truncate(surplus);
     Ok(unlinked)

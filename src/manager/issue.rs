@@ -308,7 +308,7 @@ fn one(
 }
 
 /// The text of a version's own records; what is published is the group's file.
-fn tlsa(
+pub(super) fn tlsa(
     service: &Service,
     version: &VersionName,
     files: &Files,
@@ -360,7 +360,8 @@ fn height(run: &Run<'_>, name: &ServiceName, depth: usize) -> usize {
 /// Authorities in a row; circles are refused when the configuration is read.
 const MAX_DEPTH: usize = 16;
 
-fn encode(label: &str, der: Vec<u8>) -> Vec<u8> {
+/// DER as PEM.
+pub(super) fn encode(label: &str, der: Vec<u8>) -> Vec<u8> {
     let unix = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
     pem::encode_config(&pem::Pem::new(label, der), unix).into_bytes()
 }

@@ -10,7 +10,7 @@
 //!             restarts  describe  seen        who depends on them
 //!  the world  tree  production  deliver  dns  the state tree; the live copy; who is told; who is asked
 //!  stories    renew  roll  distribute         make `next`; make `next` into `curr`; bring it to its places
-//!             status  clean  revoke
+//!             status  clean  revoke  manual
 //!  tools      info  verify  dhparm
 //!  old names  legacy                          the options of ssl-mgr, turned into ours
 //! ```
@@ -35,6 +35,7 @@ pub mod issue;
 pub mod legacy;
 pub mod lineage;
 pub mod load;
+pub mod manual;
 pub mod name;
 mod nearest;
 pub mod pending;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::exchangers;
 use super::issue::{self, Made, Order, SignedBy};
 use super::lineage::Link;
+use super::manual::request::waiting;
 use super::name::ServiceName;
 use super::report::{Outcome, Report};
 use super::run::{Lineages, ManagerError, Run, World, groups};
@@ -103,9 +104,7 @@ fn decide(
         let due = schedule::due(name, curr.as_ref(), next.as_ref(), &policy, demand, run.world.now);
         let outcome = match due {
             Due::Renew(reason) => match issue::signer(&run.config, service) {
-                Ok(SignedBy::Hand) => Outcome::Asks {
-                    request: format!("{reason}; it is signed by hand: `reseed manager csr {name}`"),
-                },
+                Ok(SignedBy::Hand) => Outcome::Asks { request: format!("{reason}; {}", by_hand(run, name)) },
                 _ => {
                     let reuse_key = request.reuse_key && lineage.curr.is_some();
                     orders.push((Order { name: name.clone(), reuse_key }, reason.to_string()));
@@ -140,6 +139,17 @@ fn decide(
         }
     }
     orders
+}
+
+/// What somebody has to do for a certificate that is signed by hand.
+fn by_hand(run: &Run<'_>, name: &ServiceName) -> String {
+    match waiting(&run.tree, name).unwrap_or_default().pop() {
+        Some(request) => format!(
+            "it is signed by hand: {} waits for an answer, for `reseed manager import`",
+            request.path.display()
+        ),
+        None => format!("it is signed by hand: `reseed manager csr {name}`"),
+    }
 }
 
 /// Lets `next` lead to what was made.

@@ -42,6 +42,9 @@ pub enum ManagerError {
     /// What is asked for cannot be meant.
     #[error("{0}")]
     Usage(String),
+    /// It cannot be done, and everything is as it was.
+    #[error("{0}")]
+    Failed(String),
     /// The system refused.
     #[error(transparent)]
     Path(#[from] PathError),

@@ -4,9 +4,10 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::config::Configuration;
+use super::config::{Configuration, Signing};
 use super::info;
 use super::lineage::{self, Lineage, Link, Version};
+use super::manual::request::{Told, waiting};
 use super::name::ServiceName;
 use super::run::{self, ManagerError, World};
 use super::schedule::{self, Demand, Due, Targets};
@@ -41,6 +42,8 @@ pub struct ServiceStatus {
     pub name: ServiceName,
     /// Its versions, `curr` first.
     pub versions: Vec<VersionStatus>,
+    /// Requests that wait for an answer, oldest first.
+    pub requests: Vec<Told>,
     /// When it is renewed; nothing when its configuration cannot be used.
     pub due: Option<Due>,
     /// What is wrong, and what the next run does about it.
@@ -125,7 +128,19 @@ fn of_service(
         let policy = targets.policy(service);
         schedule::due(name, curr.as_ref(), next.as_ref(), &policy, Demand::Due, world.now)
     });
-    ServiceStatus { name: name.clone(), versions, due, problems }
+    let is_by_hand = config
+        .services
+        .get(name)
+        .is_some_and(|service| matches!(config.signing(service), Some(Signing::Manual(_))));
+    let requests = match is_by_hand {
+        true => waiting(tree, name).unwrap_or_else(|error| {
+            problems.push(error.to_string());
+            Vec::new()
+        }),
+        false => Vec::new(),
+    };
+    let requests = requests.into_iter().map(Told::from).collect();
+    ServiceStatus { name: name.clone(), versions, requests, due, problems }
 }
 
 fn of_version(link: Link, version: &Version) -> VersionStatus {

@@ -190,6 +190,19 @@ impl<'a> Tree<'a> {
         Ok(names.iter().filter_map(|name| VersionName::parse(name.to_str()?)).collect())
     }
 
+    /// One file of a version.
+    ///
+    /// # Errors
+    /// [`PathError`] when it is there and cannot be read.
+    pub fn file(
+        &self,
+        name: &ServiceName,
+        version: &VersionName,
+        file: &str,
+    ) -> Result<Option<Vec<u8>>, PathError> {
+        self.root.read_optional(&self.directory(name, version).join(file))
+    }
+
     /// The versions to which a link leads.
     ///
     /// # Errors
@@ -203,6 +216,17 @@ impl<'a> Tree<'a> {
     }
 
     // ---- writing -------------------------------------------------------------------------------
+
+    /// The name of a new version that comes after all others, also where two are begun within a second and
+    /// where the clock was set back.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn newest(&self, name: &ServiceName, now: OffsetDateTime) -> Result<VersionName, PathError> {
+        let last = self.versions(name)?.iter().filter_map(VersionName::moment).max();
+        let after = last.and_then(|last| last.checked_add(time::Duration::SECOND));
+        self.unused(name, after.map_or(now, |after| after.max(now)))
+    }
 
     /// The name of a new version: none that is there already.
     ///
@@ -274,21 +298,37 @@ impl<'a> Tree<'a> {
     }
 
     fn switch_together(&self, moves: &[Move]) -> Result<(), PathError> {
-        // What a link will lead to is on stable storage before the link is, with all directories above it.
+        // What a link will lead to is on stable storage before the link is.
+        self.flush(moves.iter().flat_map(|one| one.fresh.iter().map(|version| (&one.name, version))))?;
+        let changes: Vec<Change> = moves.iter().flat_map(|one| one.changes.iter().cloned()).collect();
+        let staged = Staged::begin(self.place(), "switch", &changes, String::new(), None)?;
+        staged.swap()?.commit()?.finish()
+    }
+
+    /// Flushes versions that were only drafted so far, for those to which no link will lead yet.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn keep(&self, _lock: &Lock, name: &ServiceName, version: &VersionName) -> Result<(), PathError> {
+        self.flush([(name, version)].into_iter())
+    }
+
+    /// Brings versions to stable storage, with all directories above them.
+    fn flush<'n>(
+        &self,
+        fresh: impl Iterator<Item = (&'n ServiceName, &'n VersionName)>,
+    ) -> Result<(), PathError> {
         let (mut versions, mut above) = (BTreeSet::new(), BTreeSet::new());
-        for one in moves.iter().filter(|one| !one.fresh.is_empty()) {
-            let service = self.root.resolve(&self.service(&one.name))?;
-            versions.extend(one.fresh.iter().map(|version| service.join(version.target())));
+        for (name, version) in fresh {
+            let service = self.root.resolve(&self.service(name))?;
+            versions.insert(service.join(version.target()));
             above.insert(service.join(VERSIONS));
             above.extend(service.ancestors().take(3).map(Path::to_owned));
         }
         self.root.sync_contents(
             &versions.iter().map(PathBuf::as_path).collect(),
             &above.iter().map(PathBuf::as_path).collect(),
-        )?;
-        let changes: Vec<Change> = moves.iter().flat_map(|one| one.changes.iter().cloned()).collect();
-        let staged = Staged::begin(self.place(), "switch", &changes, String::new(), None)?;
-        staged.swap()?.commit()?.finish()
+        )
     }
 
     /// Puts a link where it shall lead.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use sha1::Digest;
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate, X509Name};
 
 use super::key::public_digest;
 use super::serial::Serial;
@@ -117,6 +117,25 @@ impl Certificate {
         line(&self.issuer)
     }
 }
+
+/// Where the issuer of a certificate is published, by what the certificate says (RFC 5280 section 4.2.2.1).
+pub fn issuer_addresses(der: &[u8]) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
+    let access = certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityInfoAccess(access) => Some(access),
+        _ => None,
+    });
+    let issuers = access.into_iter().flat_map(|access| access.iter()).filter_map(|one| {
+        match (one.access_method.to_id_string().as_str(), &one.access_location) {
+            (CA_ISSUERS, GeneralName::URI(address)) => Some((*address).to_owned()),
+            _ => None,
+        }
+    });
+    issuers.filter(|address| address.bytes().all(|octet| octet.is_ascii_graphic())).collect()
+}
+
+/// `id-ad-caIssuers`.
+const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
 
 /// A name in one line, as `openssl x509 -subject` writes it.
 pub(super) fn line(attributes: &[(String, String)]) -> String {

@@ -3,6 +3,7 @@
 mod check;
 mod dhparm;
 mod info;
+mod manual;
 mod material;
 mod outcome;
 mod status;
@@ -14,6 +15,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Status, text};
+use crate::manager::manual::import;
 use crate::manager::{clean, distribute, renew, revoke, roll};
 use crate::reseed::World;
 use crate::system::root::Root;
@@ -44,6 +46,8 @@ enum Command {
     Check(check::Arguments),
     Renew(verbs::Renew),
     Roll(verbs::Roll),
+    Csr(manual::Csr),
+    Import(manual::Import),
     Distribute(verbs::Distribute),
     DnsRefresh(verbs::DnsRefresh),
     Clean(verbs::Clean),
@@ -64,6 +68,8 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Verify(arguments) => return verify::run(world, arguments),
         Command::Status(arguments) => return status::run(&there()?, arguments),
         Command::Check(arguments) => return check::run(&there()?, arguments),
+        Command::Csr(asked) => return asked.run(there()?),
+        Command::Import(asked) => import::import(there()?, &asked.request()?)?,
         Command::Renew(asked) => renew::renew(there()?, &asked.request())?,
         Command::Roll(asked) => roll::roll(there()?, &asked.request())?,
         Command::Distribute(asked) => distribute::distribute(there()?, &asked.request())?,
@@ -80,6 +86,7 @@ impl Command {
         match self {
             Self::Renew(verbs::Renew { json, .. })
             | Self::Roll(verbs::Roll { json, .. })
+            | Self::Import(manual::Import { json, .. })
             | Self::Distribute(verbs::Distribute { json, .. }) => *json,
             _ => false,
         }

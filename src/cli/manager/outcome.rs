@@ -28,6 +28,7 @@ impl From<ManagerError> for Failure {
             ManagerError::Busy => Self::Reseed(ReseedError::Busy),
             ManagerError::Fault(fault) => Self::Usage(fault.to_string()),
             ManagerError::Usage(message) => Self::Usage(message),
+            ManagerError::Failed(message) => Self::Other(message),
             ManagerError::Path(error) => Self::Path(error),
         }
     }

@@ -62,6 +62,11 @@ fn of_service(
     for version in &service.versions {
         of_version(out, version, now, sans)?;
     }
+    for request in &service.requests {
+        let made = request.made.map(|made| format!(" ({} ago)", clock(now - made))).unwrap_or_default();
+        let path = text::printable(&request.path.display().to_string());
+        line(out, "", "request", format_args!("waits for an answer{made}: {path}"))?;
+    }
     if let Some(due) = &service.due {
         line(out, "", "renewal", due)?;
     }

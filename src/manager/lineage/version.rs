@@ -178,7 +178,8 @@ fn assembly_problems(files: &Files) -> Vec<String> {
     problems
 }
 
-fn recorded(text: &[u8]) -> Option<OffsetDateTime> {
+/// When a version was made, by the text of [`ISSUE`]; nothing when that cannot be understood.
+pub fn recorded(text: &[u8]) -> Option<OffsetDateTime> {
     let issue: Issue = toml::from_str(std::str::from_utf8(text).ok()?).ok()?;
     (issue.version <= FORMAT).then(|| OffsetDateTime::parse(&issue.made, &Rfc3339).ok()).flatten()
 }

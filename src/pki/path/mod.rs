@@ -113,6 +113,11 @@ pub fn verify(question: &Question<'_>) -> Report {
     Report { path, findings: findings.into_iter().chain(unreadable).collect() }
 }
 
+/// Says whether a certificate is an authority's; not so for what cannot be read.
+pub fn is_authority(certificate: &[u8]) -> bool {
+    Node::read(certificate).is_ok_and(|node| node.is_ca())
+}
+
 fn readable<'a>(ders: &'a [Vec<u8>], what: &str, unreadable: &mut Vec<Finding>) -> Vec<Node<'a>> {
     let mut nodes = Vec::new();
     for (number, der) in (1..).zip(ders) {
