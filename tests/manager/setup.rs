@@ -84,9 +84,9 @@ fn pem_order(site: &Site) {
         assert_eq!(text(service, "fullchain"), full, "{service}");
         assert_eq!(text(service, "bundle"), format!("{key}{full}"), "{service}");
         assert!(key.starts_with("-----BEGIN PRIVATE KEY-----\n") && key.ends_with("-----\n"), "{service}");
-        let request = checked(openssl("req -noout -verify -text -in").arg(
-            site.path(&format!("certs/{service}/curr/csr.pem")),
-        ));
+        let request = checked(
+            openssl("req -noout -verify -text -in").arg(site.path(&format!("certs/{service}/curr/csr.pem"))),
+        );
         assert_eq!(request.contains("DNS:example.com"), service.starts_with("example.com/"), "{request}");
         let info = text_of_info(site, service);
         let name = service.split_once('/').unwrap().1;
@@ -101,7 +101,8 @@ fn text_of_info(site: &Site, service: &str) -> String {
 
 /// Every path with its mode, as ssl-mgr makes them; what is ours besides is marked.
 fn layout(site: &Site) {
-    let mut expected: BTreeSet<String> = ["0755 certs", "0755 etc", "0750 etc/prod-certs"].map(str::to_owned).into();
+    let mut expected: BTreeSet<String> =
+        ["0755 certs", "0755 etc", "0750 etc/prod-certs"].map(str::to_owned).into();
     for own in ["0700 .reseed", "0600 .reseed/lock", "0700 .reseed/journal", "0600 .reseed/pending.toml"] {
         expected.insert(own.to_owned());
     }
@@ -146,7 +147,11 @@ fn layout(site: &Site) {
             let path = entry.path().strip_prefix(site.top()).unwrap().display().to_string();
             let meta = fs::symlink_metadata(entry.path()).unwrap();
             let mode = meta.permissions().mode() & 0o7777;
-            found.insert(if meta.is_symlink() { format!("link {path}") } else { format!("{mode:04o} {path}") });
+            found.insert(if meta.is_symlink() {
+                format!("link {path}")
+            } else {
+                format!("{mode:04o} {path}")
+            });
         }
     }
     let (missing, surplus): (Vec<_>, Vec<_>) =
@@ -200,7 +205,11 @@ fn status_has_the_lines_of_ssl_mgr() {
     let said = site.sslm("-s -v example.com:web-self");
     said.exits(0);
     let lines: Vec<&str> = said.out.lines().collect();
-    assert!(lines[0].chars().all(|c| c == '-') && lines[1] == "example.com" && lines[2] == "  web-self", "{}", said.out);
+    assert!(
+        lines[0].chars().all(|c| c == '-') && lines[1] == "example.com" && lines[2] == "  web-self",
+        "{}",
+        said.out
+    );
     let end = date(&site, "certs/example.com/web-self/curr/cert.pem", "-enddate");
     let start = date(&site, "certs/example.com/web-self/curr/cert.pem", "-startdate");
     let shapes = [
@@ -213,7 +222,8 @@ fn status_has_the_lines_of_ssl_mgr() {
         "             sig_algo : ecdsa-with-SHA384".to_owned(),
     ];
     for (line, shape) in lines[3..].iter().zip(&shapes) {
-        let same = line.len() == shape.len() && line.chars().zip(shape.chars()).all(|(a, b)| a == b || b == '?');
+        let same =
+            line.len() == shape.len() && line.chars().zip(shape.chars()).all(|(a, b)| a == b || b == '?');
         assert!(same, "{line:?} is not {shape:?}:\n{}", said.out);
     }
     assert!(lines[10].starts_with("         next         : expires: "), "{}", said.out);

@@ -48,7 +48,9 @@ impl Site {
     /// The layout of ssl-mgr's own-CA example, as it is.
     pub fn own_ca() -> Self {
         let site = Self::empty();
-        checked(Command::new("cp").arg("-r").arg(support::here().join("manager/own-ca/conf.d")).arg(site.top()));
+        checked(
+            Command::new("cp").arg("-r").arg(support::here().join("manager/own-ca/conf.d")).arg(site.top()),
+        );
         site
     }
 
