@@ -9,93 +9,21 @@
     reason = "a test looks at files from outside, and fails by panicking"
 )]
 
+#[path = "lab/named.rs"]
+mod named;
 mod support;
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use named::{Named, free_port};
 use reseed::manager::config::Primary;
 use reseed::manager::dns::lookup::{Patience, exchangers};
 use reseed::manager::dns::{Exchanger, Unknown};
-use support::{has, scratch};
 
 /// Exchangers of the domain that has many: far more than fit in a datagram.
 const MANY: u16 = 60;
-
-/// BIND on a port of its own, ended when it is dropped.
-struct Named {
-    server: Child,
-    port: u16,
-    _directory: tempfile::TempDir,
-}
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-impl Named {
-    /// Nothing where it is not installed.
-    fn new() -> Option<Self> {
-        if !has("named") {
-            return None;
-        }
-        let directory = scratch();
-        let port = free_port();
-        let head = "$TTL 60\n@ IN SOA ns hostmaster 1 3600 600 86400 60\n@ IN NS ns\nns IN A 127.0.0.1\n";
-        let many: String = (0..MANY).map(|n| format!("@ IN MX {n} mx{n}.with-a-long-name\n")).collect();
-        let zones = [
-            ("example.com", "@ IN MX 20 c\n@ IN MX 10 MX2.example.com.\n@ IN MX 10 mx1\n".to_owned()),
-            ("none.test", String::new()),
-            ("null.test", "@ IN MX 0 .\n".to_owned()),
-            ("many.test", many),
-            ("odd.test", "@ IN MX 10 a\\032b\n".to_owned()),
-        ];
-        let place = directory.path().display();
-        let mut config = format!(
-            "options {{ directory \"{place}\"; pid-file none; session-keyfile none; recursion no;\n\
-             listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 port {port} {{ ::1; }};\n\
-             allow-query {{ any; }}; dnssec-validation no; notify no; check-names primary ignore; }};\ncontrols {{ }};\n"
-        );
-        for (zone, records) in zones {
-            fs::write(directory.path().join(zone), format!("{head}{records}")).unwrap();
-            config += &format!("zone \"{zone}\" {{ type primary; file \"{zone}\"; }};\n");
-        }
-        let file = directory.path().join("named.conf");
-        fs::write(&file, config).unwrap();
-        let log = fs::File::create(directory.path().join("log")).unwrap();
-        let mut server = Command::new("named")
-            .args(["-g", "-n", "1", "-c"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let begun = Instant::now();
-        let log = || fs::read_to_string(directory.path().join("log")).unwrap();
-        while !log().contains("all zones loaded") {
-            let ended = server.try_wait().unwrap();
-            assert!(ended.is_none() && begun.elapsed() < Duration::from_secs(60), "{}", log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Some(Self { server, port, _directory: directory })
-    }
-}
-
-/// Free for both protocols.
-fn free_port() -> u16 {
-    let free = || {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok().then_some(port)
-    };
-    (0..100).find_map(|_| free()).unwrap()
-}
 
 fn at(server: &str, port: u16) -> Primary {
     Primary { server: server.into(), port }
@@ -112,7 +40,15 @@ fn names(answer: &Result<Vec<Exchanger>, Unknown>) -> Vec<(u16, &str)> {
 
 #[test]
 fn bind_is_understood() {
-    let Some(named) = Named::new() else { return };
+    let many: String = (0..MANY).map(|n| format!("@ IN MX {n} mx{n}.with-a-long-name\n")).collect();
+    let zones = [
+        ("example.com", "@ IN MX 20 c\n@ IN MX 10 MX2.example.com.\n@ IN MX 10 mx1\n"),
+        ("none.test", ""),
+        ("null.test", "@ IN MX 0 .\n"),
+        ("many.test", &many),
+        ("odd.test", "@ IN MX 10 a\\032b\n"),
+    ];
+    let Some(named) = Named::new(&zones) else { return };
     let local = at("127.0.0.1", named.port);
     let ask = |apex: &str| exchangers(&local, apex, &Patience::default());
     let both = [(10, "mx1.example.com"), (10, "mx2.example.com"), (20, "c.example.com")];

@@ -8,7 +8,7 @@ use super::report::Report;
 use super::revoke;
 use super::run::{ManagerError, Run, World, groups};
 use super::select::select;
-use super::settle::{Extent, settle};
+use super::settle::{self, Extent, settle};
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Request {
     pub extent: Extent,
     /// Have all zones read again, changed or not.
     pub refreshes_zones: bool,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
 }
 
 /// Distributes.
@@ -28,6 +30,12 @@ pub struct Request {
 pub fn distribute(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
     let run = Run::begin(world)?;
     let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
+    if request.dry_run {
+        let lineages = run.prospect(&names);
+        let mut report = opening(&run, &lineages);
+        report.absorb(settle::prospect(&run, &names, &lineages.found, request.extent)?);
+        return Ok(report);
+    }
     let lineages = run.lineages(&names);
     let mut report = opening(&run, &lineages);
     if request.refreshes_zones {

@@ -65,7 +65,7 @@ impl Request {
 pub fn renew(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
     let run = Run::begin(world)?;
     let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
-    let lineages = run.lineages(&names);
+    let lineages = if request.dry_run { run.prospect(&names) } else { run.lineages(&names) };
     let mut report = opening(&run, &lineages);
     let orders = decide(&run, request, &lineages, &mut report);
     if request.dry_run {
@@ -92,7 +92,8 @@ pub fn opening(run: &Run<'_>, lineages: &Lineages) -> Report {
         report.repaired.push("An interrupted earlier run was put in order.".to_owned());
     }
     for (name, repairs) in &lineages.repaired {
-        report.repaired.extend(repairs.iter().map(|repair| format!("{name}: {repair}")));
+        let would = if lineages.dry_run { "would be put right: " } else { "" };
+        report.repaired.extend(repairs.iter().map(|repair| format!("{name}: {would}{repair}")));
     }
     let failed =
         |(name, error): (&ServiceName, &String)| (name.clone(), Outcome::Failed { error: error.clone() });

@@ -43,7 +43,7 @@ pub struct Request {
 pub fn roll(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
     let run = Run::begin(world)?;
     let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
-    let lineages = run.lineages(&names);
+    let lineages = if request.dry_run { run.prospect(&names) } else { run.lineages(&names) };
     let mut report = opening(&run, &lineages);
     let published = run.published()?;
     let (exchangers, _) = exchangers::ask(&run, groups(&names));

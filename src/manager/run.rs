@@ -107,16 +107,30 @@ impl<'a> Run<'a> {
     /// What there is of some services, after what interrupted or faulty runs left has been put right. What
     /// cannot be read or put right is told by service.
     pub fn lineages(&self, names: &[ServiceName]) -> Lineages {
-        let mut lineages = Lineages::default();
+        self.seen(names, false)
+    }
+
+    /// The same as it would be, with nothing changed.
+    pub fn prospect(&self, names: &[ServiceName]) -> Lineages {
+        self.seen(names, true)
+    }
+
+    fn seen(&self, names: &[ServiceName], dry_run: bool) -> Lineages {
+        let mut lineages = Lineages { dry_run, ..Lineages::default() };
         let mut moves = Vec::new();
         for name in names {
             match self.tree.lineage(name) {
-                Ok(lineage) => {
+                Ok(mut lineage) => {
                     let repairs = lineage::repair(&lineage);
-                    if !repairs.is_empty() {
+                    if dry_run {
+                        repairs.iter().for_each(|repair| lineage.follow(repair));
+                    }
+                    if !repairs.is_empty() && !dry_run {
                         moves.extend(self.repair(name, &repairs).map_err(|error| {
                             lineages.failed.insert(name.clone(), error.to_string());
                         }));
+                    }
+                    if !repairs.is_empty() {
                         lineages.repaired.insert(name.clone(), repairs);
                     }
                     lineages.found.insert(name.clone(), lineage);
@@ -130,7 +144,7 @@ impl<'a> Run<'a> {
             lineages.repaired.remove(&name);
             lineages.failed.insert(name, error.to_string());
         }
-        for name in lineages.repaired.keys() {
+        for name in lineages.repaired.keys().filter(|_| !dry_run) {
             match self.tree.lineage(name) {
                 Ok(lineage) => lineages.found.insert(name.clone(), lineage),
                 Err(error) => {
@@ -231,6 +245,8 @@ pub struct Lineages {
     pub found: BTreeMap<ServiceName, Lineage>,
     /// What was put right, and how.
     pub repaired: BTreeMap<ServiceName, Vec<Repair>>,
+    /// It is as it would be after the repairs, which were not made.
+    pub dry_run: bool,
     /// What cannot be read or put right, and why; its links may not be changed.
     pub failed: BTreeMap<ServiceName, String>,
 }

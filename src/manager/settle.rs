@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::config::{AfterCopy, Service, Site};
+use super::config::{AfterCopy, Configuration, Service};
 use super::dane;
 use super::deliver;
 use super::exchangers::{self, Exchangers};
@@ -38,31 +38,24 @@ pub struct Extent {
 pub fn settle(run: &Run<'_>, names: &[ServiceName], extent: Extent) -> Result<Report, ManagerError> {
     let mut report = Report::default();
     let lineages = read(run, names, &mut report);
-    let stale = stale_copies(run, &lineages, &mut report);
-    let changed: BTreeSet<ServiceName> =
-        stale.iter().filter(|(_, link, _)| *link == Link::Curr).map(|(name, ..)| (*name).clone()).collect();
-    let told = match extent.restarts_all {
-        true => names.iter().cloned().collect(),
-        false => changed.clone(),
-    };
-    let mut pending = run.pending()?;
-    let mut published = run.published()?;
-    let (exchangers, notes) = exchangers::ask(run, groups(names));
-    report.notes.extend(notes);
-    let zones = Zones::compute(run, names, &lineages, &exchangers, &pending, &mut report);
-    remember(run, &mut pending, &told, &zones.changed(&published));
+    let Agenda { stale, mut pending, mut published, exchangers } =
+        agenda(run, names, &lineages, extent, &mut report)?;
     // On disk before anything is changed: a run that dies here is taken up by the next.
     run.save_pending(&pending)?;
 
-    for (name, error) in run.production.put(&stale) {
+    let failed = run.production.put(&stale);
+    let is_copied = |name: &ServiceName| failed.iter().all(|(failed, _)| failed != name);
+    report.published.extend(changed(&stale).iter().filter(|name| is_copied(name)).map(ToString::to_string));
+    for (name, error) in &failed {
         report.failures.push(format!("{name}: the production copy: {error}"));
     }
-    report.published.extend(changed.iter().map(ToString::to_string));
     drop_nexts(run, &lineages, &mut report);
     if extent.acts {
         act(run, &mut pending, &mut report);
         // Once more, because who has been told by now needs the old records no longer.
-        let zones = Zones::compute(run, names, &lineages, &exchangers, &pending, &mut Report::default());
+        let mut zones = Zones::compute(run, names, &lineages, &exchangers, &pending, &mut Report::default());
+        // Who could not be given the new key shows the old one.
+        zones.leave(failed.iter().map(|(name, _)| name.group()));
         zones
             .changed(&published)
             .into_iter()
@@ -76,6 +69,63 @@ pub fn settle(run: &Run<'_>, names: &[ServiceName], extent: Extent) -> Result<Re
         None => action.to_string(),
     }));
     Ok(report)
+}
+
+/// Says what [`settle`] would do with these lineages, and changes nothing.
+///
+/// # Errors
+/// [`ManagerError`]
+pub fn prospect(
+    run: &Run<'_>,
+    names: &[ServiceName],
+    lineages: &BTreeMap<ServiceName, Lineage>,
+    extent: Extent,
+) -> Result<Report, ManagerError> {
+    let mut report = Report::default();
+    let agenda = agenda(run, names, lineages, extent, &mut report)?;
+    for (name, link, _) in &agenda.stale {
+        report.notes.push(format!("{name}: {link} would be copied to production"));
+    }
+    let verb = if extent.acts { "would be done" } else { "would be remembered" };
+    report.notes.extend(agenda.pending.iter().map(|(action, _)| format!("{verb}: {action}")));
+    Ok(report)
+}
+
+/// What there is to do.
+struct Agenda<'l> {
+    stale: Vec<Stale<'l>>,
+    pending: Pending,
+    published: Published,
+    exchangers: Exchangers,
+}
+
+/// A version of which production has no copy, or an older one.
+type Stale<'l> = (&'l ServiceName, Link, &'l Version);
+
+fn agenda<'l>(
+    run: &Run<'_>,
+    names: &[ServiceName],
+    lineages: &'l BTreeMap<ServiceName, Lineage>,
+    extent: Extent,
+    report: &mut Report,
+) -> Result<Agenda<'l>, ManagerError> {
+    let stale = stale_copies(run, lineages, report);
+    let told = match extent.restarts_all {
+        true => names.iter().cloned().collect(),
+        false => changed(&stale),
+    };
+    let mut pending = run.pending()?;
+    let published = run.published()?;
+    let (exchangers, notes) = exchangers::ask(run, groups(names));
+    report.notes.extend(notes);
+    let zones = Zones::compute(run, names, lineages, &exchangers, &pending, report);
+    remember(run, &mut pending, &told, &zones.changed(&published));
+    Ok(Agenda { stale, pending, published, exchangers })
+}
+
+/// The services that will show another certificate.
+fn changed(stale: &[Stale<'_>]) -> BTreeSet<ServiceName> {
+    stale.iter().filter(|(_, link, _)| *link == Link::Curr).map(|(name, ..)| (*name).clone()).collect()
 }
 
 fn read(run: &Run<'_>, names: &[ServiceName], report: &mut Report) -> BTreeMap<ServiceName, Lineage> {
@@ -97,7 +147,7 @@ fn stale_copies<'l>(
     run: &Run<'_>,
     lineages: &'l BTreeMap<ServiceName, Lineage>,
     report: &mut Report,
-) -> Vec<(&'l ServiceName, Link, &'l Version)> {
+) -> Vec<Stale<'l>> {
     let mut stale = Vec::new();
     for (name, lineage) in lineages {
         let versions = [(Link::Curr, lineage.live()), (Link::Next, lineage.waiting())];
@@ -117,7 +167,7 @@ fn stale_copies<'l>(
 fn remember(run: &Run<'_>, pending: &mut Pending, changed: &BTreeSet<ServiceName>, zones: &BTreeSet<String>) {
     let now = run.world.now;
     let site = &run.config.site;
-    forget_what_nobody_wants(site, pending);
+    forget_what_nobody_wants(&run.config, pending);
     if !changed.is_empty() {
         let elsewhere = |host: &String| !deliver::is_here(host, &run.world.host);
         for host in deliver::hosts(site).into_iter().filter(elsewhere) {
@@ -143,7 +193,8 @@ fn remember(run: &Run<'_>, pending: &mut Pending, changed: &BTreeSet<ServiceName
 }
 
 /// What is no longer configured is not tried for ever.
-fn forget_what_nobody_wants(site: &Site, pending: &mut Pending) {
+fn forget_what_nobody_wants(config: &Configuration, pending: &mut Pending) {
+    let site = &config.site;
     let hosts = deliver::hosts(site);
     let commands: BTreeSet<Action> = site
         .servers
@@ -203,6 +254,8 @@ fn act(run: &Run<'_>, pending: &mut Pending, report: &mut Report) {
 struct Zones {
     /// By apex domain: the text of the group's file, and the text of each record in it.
     wanted: BTreeMap<String, (String, Vec<String>)>,
+    /// Apex domains that have no records and never had: their zones can be read again all the same.
+    bare: BTreeSet<String>,
 }
 
 impl Zones {
@@ -216,19 +269,21 @@ impl Zones {
         pending: &Pending,
         report: &mut Report,
     ) -> Self {
-        let mut wanted = BTreeMap::new();
+        let (mut wanted, mut bare) = (BTreeMap::new(), BTreeSet::new());
         for apex in groups(names).into_iter().filter(|group| group != super::name::CA) {
             match Self::of_group(run, &apex, lineages, exchangers, pending) {
                 Ok(Some(zone)) => {
                     wanted.insert(apex, zone);
                 }
-                Ok(None) => {}
+                Ok(None) => {
+                    bare.insert(apex);
+                }
                 Err(error) => {
                     report.failures.push(format!("{apex}: its TLSA records stay as they are: {error}"))
                 }
             }
         }
-        Self { wanted }
+        Self { wanted, bare }
     }
 
     fn of_group(
@@ -292,9 +347,15 @@ impl Zones {
             .collect()
     }
 
+    /// Leaves the zones of some groups as they are.
+    fn leave<'g>(&mut self, groups: impl Iterator<Item = &'g str>) {
+        groups.for_each(|group| drop(self.wanted.remove(group)));
+    }
+
     /// Writes the group's files, brings them to where zones include them, and has the zones read again.
     fn write(&self, run: &Run<'_>, pending: &mut Pending, published: &mut Published, report: &mut Report) {
-        let mut due = Vec::new();
+        let is_due = |apex: &&String| pending.contains(&Action::Zone { apex: (*apex).clone() });
+        let mut due: Vec<String> = self.bare.iter().filter(is_due).cloned().collect();
         for (apex, (text, _)) in &self.wanted {
             let action = Action::Zone { apex: apex.clone() };
             let written = self.file(run, apex, text);

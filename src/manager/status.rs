@@ -5,6 +5,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::config::{Configuration, Signing};
+use super::info;
 use super::lineage::{self, Lineage, Link, Version};
 use super::manual::request::{Told, waiting};
 use super::name::ServiceName;
@@ -13,6 +14,7 @@ use super::schedule::{self, Demand, Due, Targets};
 use super::seen::Seer;
 use super::select::select;
 use super::tree::Tree;
+use crate::pki::container;
 use crate::pki::inspect::Certificate;
 
 /// What there is.
@@ -142,12 +144,15 @@ fn of_service(
 }
 
 fn of_version(link: Link, version: &Version) -> VersionStatus {
+    let der = version.files.certificate.as_deref().map(container::read);
+    let der = der.as_ref().and_then(|contents| contents.certificates.first());
+    let (key, signature) = der.and_then(|der| info::algorithms(der)).unzip();
     VersionStatus {
         link,
         version: version.name.to_string(),
         certificate: version.certificate.clone(),
-        key: None,
-        signature: None,
+        key,
+        signature,
         made: version.made,
         problems: version.problems.clone(),
     }

@@ -121,13 +121,7 @@ impl Machine {
 
     /// Runs `reseed --root` on this machine.
     pub fn reseed(&self, arguments: &[&str]) -> Ran {
-        let output = self.command(arguments).output().unwrap();
-        Ran {
-            line: format!("reseed {}", arguments.join(" ")),
-            status: output.status.code(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
+        Ran::of(&format!("reseed {}", arguments.join(" ")), &mut self.command(arguments))
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -249,6 +243,17 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Runs a command to its end; `line` is what it is called when something is wrong with it.
+    pub fn of(line: &str, command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        Self {
+            line: line.to_owned(),
+            status: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     #[track_caller]
     pub fn exits(&self, status: i32) -> &Self {
         assert_eq!(self.status, Some(status), "{}\n{}{}", self.line, self.out, self.err);

@@ -100,6 +100,9 @@ pub struct Distribute {
     /// Tell everybody who could depend on any of these
     #[arg(long, conflicts_with = "no_restart")]
     restart_all: bool,
+    /// Say what would be done, and change nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
@@ -114,6 +117,7 @@ impl Distribute {
             selection: self.selection.clone(),
             extent: Extent { acts: !self.no_restart, restarts_all: self.restart_all },
             refreshes_zones: false,
+            dry_run: self.dry_run,
         }
     }
 }
@@ -132,6 +136,7 @@ impl DnsRefresh {
             selection: self.selection.clone(),
             extent: Extent { acts: true, restarts_all: false },
             refreshes_zones: true,
+            dry_run: false,
         }
     }
 }

@@ -34,6 +34,15 @@ pub(super) fn certificate(kind: &str, der: &[u8], now: OffsetDateTime) -> Descri
     Described::new(kind, fields)
 }
 
+/// What the key in a certificate is called, `secp384r1` or `rsa-4096`, and the algorithm of its signature, as
+/// ssl-mgr writes them; nothing when it is damaged.
+pub fn algorithms(der: &[u8]) -> Option<(String, String)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let key = key::public_algorithm(certificate.public_key().raw)?;
+    let key = key.strip_prefix("ec ").unwrap_or(&key).trim_end_matches(" bits").replace(' ', "-");
+    Some((key, signature(&certificate.signature_algorithm)))
+}
+
 /// A request (RFC 2986).
 pub(super) fn request(der: &[u8]) -> Described {
     let kind = "certificate request";

@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub use block::describe;
+pub use certificate::algorithms;
 
 /// One block of a file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -139,6 +139,14 @@ impl Lineage {
         let curr = self.curr.as_ref().map(|version| &version.name);
         self.next.as_ref().filter(|version| version.is_sound() && Some(&version.name) != curr)
     }
+
+    /// Becomes what it is after a repair.
+    pub fn follow(&mut self, repair: &Repair) {
+        match repair {
+            Repair::Curr(_) => self.curr = self.prev.take(),
+            Repair::DropNext(_) => self.next = None,
+        }
+    }
 }
 
 /// What is to be done with links that an interrupted or faulty run left, before anything else.
