@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::config::{AlternativeName, Configuration, Service};
-use super::issue::{self, SignedBy};
+use super::ca::signing;
+use super::config::{AlternativeName, Configuration, Service, Signing};
 use super::lineage::Version;
 use super::name::ServiceName;
 use super::schedule;
@@ -40,10 +40,10 @@ impl<'a> Seer<'a> {
     /// Says whether the authority that signed it signs with something else by now. Of an authority that cannot
     /// be read nothing is known.
     fn is_orphaned(&mut self, service: &Service, version: &Version) -> bool {
-        let Ok(SignedBy::Own(by)) = issue::signer(self.config, service) else { return false };
+        let Some(Signing::Own(by, _)) = self.config.signing(service) else { return false };
         let tree = self.tree;
-        let chain = self.chains.entry(by).or_insert_with_key(|by| {
-            issue::signing_files(tree, by).ok().flatten().and_then(|files| files.full_chain)
+        let chain = self.chains.entry(by.name.clone()).or_insert_with_key(|by| {
+            signing::files(tree, by).ok().flatten().and_then(|files| files.full_chain)
         });
         chain.is_some() && *chain != version.files.chain
     }
@@ -59,7 +59,7 @@ impl<'a> Seer<'a> {
             names.is_subset(&certificate.dns_names) && addresses.is_subset(&certificate.addresses);
         let no_more =
             || names.len() == certificate.dns_names.len() && addresses.len() == certificate.addresses.len();
-        let ours = matches!(issue::signer(self.config, service), Ok(SignedBy::Own(_) | SignedBy::Itself));
+        let ours = matches!(self.config.signing(service), Some(Signing::Own(..) | Signing::Itself(_)));
         !all_there || (ours && !no_more())
     }
 }
