@@ -49,18 +49,15 @@ impl<'a> Seer<'a> {
     }
 
     /// Says whether the names that are configured are others by now. Somebody else's authority may have put in
-    /// more than was asked for; ours does not.
+    /// more than was asked for, or a wildcard; ours does not.
     fn is_reconfigured(&self, service: &Service, certificate: &Certificate) -> bool {
         if service.name.is_ca() {
             return false;
         }
-        let (names, addresses) = configured(service);
-        let all_there =
-            names.is_subset(&certificate.dns_names) && addresses.is_subset(&certificate.addresses);
-        let no_more =
-            || names.len() == certificate.dns_names.len() && addresses.len() == certificate.addresses.len();
-        let ours = matches!(self.config.signing(service), Some(Signing::Own(..) | Signing::Itself(_)));
-        !all_there || (ours && !no_more())
+        if let Some(Signing::Own(..) | Signing::Itself(_)) = self.config.signing(service) {
+            return configured(service) != (certificate.dns_names.clone(), certificate.addresses.clone());
+        }
+        !service.alternative_names.iter().all(|name| certificate.serves(&name.to_string()))
     }
 }
 
