@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::config::{AfterCopy, Configuration, Service};
+use super::config::{AfterCopy, Change, Configuration, Service, Site};
 use super::dane;
 use super::deliver;
 use super::exchangers::{self, Exchangers};
@@ -56,10 +56,10 @@ pub fn settle(run: &Run<'_>, names: &[ServiceName], extent: Extent) -> Result<Re
         let mut zones = Zones::compute(run, names, &lineages, &exchangers, &pending, &mut Report::default());
         // Who could not be given the new key shows the old one.
         zones.leave(failed.iter().map(|(name, _)| name.group()));
-        zones
-            .changed(&published)
-            .into_iter()
-            .for_each(|apex| pending.add_new(Action::Zone { apex }, run.world.now));
+        if reads_zones_again(&run.config.site) {
+            let changed = zones.changed(&published).into_iter();
+            changed.for_each(|apex| pending.add_new(Action::Zone { apex }, run.world.now));
+        }
         zones.write(run, &mut pending, &mut published, &mut report);
         run.save_published(&published)?;
         run.save_pending(&pending)?;
@@ -120,7 +120,16 @@ fn agenda<'l>(
     report.notes.extend(notes);
     let zones = Zones::compute(run, names, lineages, &exchangers, &pending, report);
     remember(run, &mut pending, &told, &zones.changed(&published));
+    if extent.restarts_all {
+        let apexes = groups(names).into_iter().filter(|group| group != super::name::CA);
+        apexes.for_each(|apex| pending.add(Action::Zone { apex }, [], run.world.now));
+    }
     Ok(Agenda { stale, pending, published, exchangers })
+}
+
+/// Says whether name servers want to be told of records that changed.
+fn reads_zones_again(site: &Site) -> bool {
+    site.dns.depends.contains(&Change::Tlsa) || site.dns.depends.contains(&Change::Dns)
 }
 
 /// The services that will show another certificate.
@@ -356,13 +365,14 @@ impl Zones {
     fn write(&self, run: &Run<'_>, pending: &mut Pending, published: &mut Published, report: &mut Report) {
         let is_due = |apex: &&String| pending.contains(&Action::Zone { apex: (*apex).clone() });
         let mut due: Vec<String> = self.bare.iter().filter(is_due).cloned().collect();
-        for (apex, (text, _)) in &self.wanted {
+        for (apex, (text, records)) in &self.wanted {
             let action = Action::Zone { apex: apex.clone() };
             let written = self.file(run, apex, text);
             match written {
                 Err(error) => pending.failed(&action, error),
                 Ok(()) if pending.contains(&action) => due.push(apex.clone()),
-                Ok(()) => {}
+                // Who reads the zone is not to be told: it does by itself.
+                Ok(()) => published.set(apex, records.iter().cloned(), run.world.now),
             }
         }
         if due.is_empty() {

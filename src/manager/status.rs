@@ -29,6 +29,9 @@ pub struct Status {
     pub pending: Vec<String>,
     /// What is wrong with the configuration.
     pub faults: Vec<String>,
+    /// The site wants more said: `verb`.
+    #[serde(skip)]
+    pub verbose: bool,
     /// The time that the rest is told for.
     #[serde(with = "time::serde::rfc3339")]
     pub now: OffsetDateTime,
@@ -91,6 +94,7 @@ pub fn status(world: &World<'_>, selection: &[String]) -> Result<Status, Manager
         services,
         pending: pending.iter().map(|(action, state)| told(action, state)).collect(),
         faults: config.faults.iter().map(ToString::to_string).collect(),
+        verbose: config.site.verbose,
         now: world.now,
     })
 }

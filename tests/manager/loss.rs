@@ -407,6 +407,11 @@ fn options_that_did_nothing_or_too_much_do_what_they_say() {
     assert_eq!(site.told(), ["zone --serial_bump example.com"]);
     site.sslm("dev -fsr").exits(0);
     assert_eq!(site.told(), ["smtp reload", "web check", "web reload", "zone --serial_bump example.com"]);
+    // A zone that is to be read again when certificates change is, whatever its records are.
+    site.edit("conf.d/ssl-mgr.conf", "depends = ['dns']", "depends = ['cert']");
+    site.sslm("-f -renew example.com:web").exits(0);
+    site.sslm("-f -roll example.com:web").exits(0);
+    assert_eq!(site.told(), ["web check", "web reload", "zone --serial_bump example.com"]);
     // What only shows changes nothing, in a whole tree and in one that needs repair.
     for broken in [false, true] {
         if broken {

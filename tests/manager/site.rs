@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use reseed::manager::report::Report;
 use reseed::manager::run::World;
@@ -20,6 +21,23 @@ use crate::support::{self, RESEED, Ran, Snapshot, checked};
 pub struct Site {
     directory: TempDir,
     root: Root,
+    _model: Option<Arc<TempDir>>,
+}
+
+/// Two runs take a second, so what they make is copied for as long as somebody has it.
+static MODEL: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
+
+fn model() -> Arc<TempDir> {
+    let mut kept = MODEL.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(model) = kept.upgrade() {
+        return model;
+    }
+    let site = Site::small();
+    site.sslm("-renew").exits(0);
+    site.sslm("-roll").exits(0);
+    let model = Arc::new(site.directory);
+    *kept = Arc::downgrade(&model);
+    model
 }
 
 /// The commands of a site; each is a link to `tell`.
@@ -42,7 +60,7 @@ impl Site {
         }
         symlink(RESEED, directory.path().join("sslm-mgr")).unwrap();
         fs::create_dir(directory.path().join("zones")).unwrap();
-        Self { directory, root: Root::open(Path::new("/")).unwrap() }
+        Self { directory, root: Root::open(Path::new("/")).unwrap(), _model: None }
     }
 
     /// The layout of ssl-mgr's own-CA example, as it is.
@@ -66,19 +84,20 @@ impl Site {
 
     /// The small one with current versions of everything; nobody has been told of anything since.
     pub fn running() -> Self {
-        let site = Self::small();
-        site.sslm("-renew").exits(0);
-        site.sslm("-roll").exits(0);
-        site.told();
+        let model = model();
+        let mut site = Self::small();
+        for part in [".reseed", "certs", "prod"] {
+            checked(Command::new("cp").arg("-a").arg(model.path().join(part)).arg(site.top()));
+        }
+        site._model = Some(model);
         site
     }
 
     /// The same, with TLSA records of `mail`.
     pub fn with_dane(entries: &str) -> Self {
-        let site = Self::small();
+        let site = Self::running();
         site.dane(entries);
         site.sslm("-renew").exits(0);
-        site.sslm("-roll").exits(0);
         site.told();
         site
     }

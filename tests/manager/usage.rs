@@ -72,6 +72,18 @@ fn key_size_is_that_of_bits() {
     site.sslm("-s").says("pubkey : pubkey-rsa-2048");
 }
 
+/// In ssl-mgr the option's default wins over the file.
+#[test]
+fn verb_counts() {
+    let site = Site::running();
+    site.sslm("-s").exits(0).never_says("sans : ");
+    site.edit("conf.d/ssl-mgr.conf", "[globals]", "[globals]\nverb = true");
+    site.sslm("-s")
+        .exits(0)
+        .says("sans : [example.com, web.example.com]")
+        .says("sig_algo : ecdsa-with-SHA384");
+}
+
 #[test]
 fn every_pair_of_svc_depends_counts() {
     let site = Site::running();

@@ -38,7 +38,7 @@ pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> 
             group = service.name.group();
             writeln!(out, "{RULE}\n{group}")?;
         }
-        of_service(&mut out, service, seen.now, arguments.sans)?;
+        of_service(&mut out, service, seen.now, arguments.sans || seen.verbose)?;
     }
     for action in &seen.pending {
         writeln!(out, "still to be done: {action}")?;

@@ -2,6 +2,7 @@
 //! format of ssl-mgr (`reference: ssl-mgr 7.8`), old spellings included.
 
 mod authorities;
+mod command;
 mod key;
 mod reader;
 mod servers;

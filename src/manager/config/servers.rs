@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::reader::{Table, Value, Word};
 use super::site::beneath;
-use super::{Change, Dns, Servers, Sort};
+use super::{Change, Dns, Servers, Sort, command};
 use crate::manager::nearest::{hint, shown};
 
 /// Every sort, in the order in which they are told.
@@ -38,7 +38,7 @@ pub(super) fn read<'a>(mut table: Table<'a>, sort: Sort, topdir: &Path) -> (Serv
     let restart: Vec<Vec<String>> = table
         .texts("restart_cmd")
         .iter()
-        .map(|command| command.text.split_whitespace().map(str::to_owned).collect())
+        .filter_map(|command| command::words(command.text).map_err(|error| command.place.fault(error)).ok())
         .collect();
     let mentions = mentions(&mut table);
     let servers = Servers {

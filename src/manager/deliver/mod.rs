@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::config::Site;
 use super::pending::Action;
-use super::restarts::{self, Restart};
 use super::run::Run;
 use crate::system::process;
 
@@ -55,13 +54,10 @@ pub fn carry_out(run: &Run<'_>, action: &Action) -> Result<(), String> {
 /// # Errors
 /// In words; none of the zones counts as read then.
 pub fn refresh_zones(run: &Run<'_>, apexes: &[String]) -> Result<(), String> {
-    let records = apexes.iter().cloned().collect();
-    for told in restarts::restarts(&run.config.site, &BTreeSet::new(), &records) {
-        if let Restart::Dns { program, domains } = told {
-            let mut command = vec![program, "--serial_bump".to_owned()];
-            command.extend(domains);
-            call(&command)?;
-        }
+    for program in &run.config.site.dns.restart {
+        let mut command = vec![program.clone(), "--serial_bump".to_owned()];
+        command.extend(apexes.iter().cloned());
+        call(&command)?;
     }
     Ok(())
 }

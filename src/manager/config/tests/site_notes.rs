@@ -5,6 +5,11 @@ use super::*;
 #[test]
 fn faults_of_the_site() {
     let cases = [
+        (
+            "a quote that is open",
+            "[web]\nservers = ['w']\nrestart_cmd = ['a', 'b \"c']\n",
+            "ssl-mgr.conf:3:21: a quote in the command is not closed",
+        ),
         ("syntax", "clean_keep = \n", "ssl-mgr.conf:1:"),
         ("a key twice", "verb = true\nverb = true\n", "ssl-mgr.conf:2:1: duplicate key"),
         ("verb", "verb = 1\n", "ssl-mgr.conf:1:8: verb is a number; write true or false"),
