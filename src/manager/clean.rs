@@ -1,5 +1,6 @@
 //! `clean`: removes versions that no link leads to, the newest of them kept.
 
+use super::issue::{self, SignedBy};
 use super::lineage::{VersionName, version};
 use super::name::ServiceName;
 use super::report::Report;
@@ -52,14 +53,18 @@ pub fn clean(world: World<'_>, request: &Request) -> Result<Report, ManagerError
     Ok(report)
 }
 
-/// The versions that go: not linked, not among the newest, and not a request that still waits for an answer.
+/// The versions that go: not linked, not among the newest, and not a request that still waits for an answer. That
+/// of a service which an authority of ours signs waits for nobody: an interrupted run left it.
 fn surplus(run: &Run<'_>, name: &ServiceName, keep: usize) -> Result<Vec<VersionName>, PathError> {
     let linked = run.tree.linked_versions(name)?;
     let mut unlinked = Vec::new();
+    let is_ours = run
+        .service(name)
+        .is_ok_and(|service| matches!(issue::signer(run, service), Ok(SignedBy::Itself | SignedBy::Own(_))));
     for version in run.tree.versions(name)?.into_iter().filter(|version| !linked.contains(version)) {
         let directory = run.tree.directory(name, &version);
         let has = |file: &str| run.world.root.status(&directory.join(file)).map(|status| status.is_some());
-        if has(version::CERTIFICATE)? || !has(version::REQUEST)? {
+        if is_ours || has(version::CERTIFICATE)? || !has(version::REQUEST)? {
             unlinked.push(version);
         }
     }
