@@ -263,6 +263,15 @@ impl<'a> Tree<'a> {
             Err(error) if moves.len() == 1 => {
                 moves.into_iter().map(|one| one.name).zip(std::iter::once(error)).collect()
             }
+            // Nothing may be changed over what could not be taken back: the next run does that first.
+            Err(error) if !matches!(transaction::is_interrupted(self.place()), Ok(false)) => {
+                let reason = error.to_string();
+                let refused = |one: Move| {
+                    let error = PathError::refused(&self.service(&one.name), reason.clone());
+                    (one.name, error)
+                };
+                moves.into_iter().map(refused).collect()
+            }
             // One of them is in the way of all others; alone it is in nobody's.
             Err(_) => moves
                 .into_iter()
@@ -287,7 +296,24 @@ impl<'a> Tree<'a> {
             &above.iter().map(PathBuf::as_path).collect(),
         )?;
         let changes: Vec<Change> = moves.iter().flat_map(|one| one.changes.iter().cloned()).collect();
-        let staged = Staged::begin(self.place(), "switch", &changes, String::new(), None)?;
+        self.change(&changes)
+    }
+
+    /// Makes some changes in one step: after a power cut all of them are made, or none.
+    ///
+    /// # Errors
+    /// [`PathError`]; everything is as it was, or will be when the next run begins.
+    pub fn replace(&self, _lock: &Lock, changes: &[Change]) -> Result<(), PathError> {
+        self.change(changes)
+    }
+
+    fn change(&self, changes: &[Change]) -> Result<(), PathError> {
+        // Of one that cannot be taken back now, the files must stay as they are until it can.
+        if transaction::is_interrupted(self.place())? {
+            let message = "an earlier change could not be finished; the next run does that first";
+            return Err(PathError::refused(&self.own("journal"), message));
+        }
+        let staged = Staged::begin(self.place(), "switch", changes, String::new(), None)?;
         staged.swap()?.commit()?.finish()
     }
 
