@@ -53,7 +53,8 @@ pub fn clean(world: World<'_>, request: &Request) -> Result<Report, ManagerError
     Ok(report)
 }
 
-/// The versions that go: not linked, not among the newest, and not a request that still waits for an answer.
+/// The versions that go: not linked, not among the newest, and not a request that still waits for an answer. That
+/// of a service which an authority of ours signs waits for nobody: an interrupted run left it.
 fn surplus(run: &Run<'_>, name: &ServiceName, keep: usize) -> Result<Vec<VersionName>, PathError> {
     let linked = run.tree.linked_versions(name)?;
     let waiting: Vec<VersionName> =

@@ -23,6 +23,8 @@
 pub mod ca;
 pub mod clean;
 pub mod config;
+#[cfg(test)]
+mod crash;
 pub mod dane;
 pub mod deliver;
 pub mod describe;

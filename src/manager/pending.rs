@@ -171,11 +171,6 @@ impl Pending {
         }
     }
 
-    /// Keeps what `wanted` says: a command that is no longer configured is not tried for ever.
-    pub fn retain(&mut self, wanted: impl Fn(&Action) -> bool) {
-        self.0.retain(|action, _| wanted(action));
-    }
-
     /// All actions in the order in which they are done.
     pub fn iter(&self) -> impl Iterator<Item = (&Action, &State)> {
         self.0.iter()

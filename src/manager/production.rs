@@ -18,6 +18,9 @@ use crate::transaction::{own_attributes, replace};
 /// The widest mode of a file that holds a key.
 const WIDEST_SECRET: u32 = 0o640;
 
+/// Where the copy of a `next` that is none any more is taken away.
+const NEXT_GONE: &str = ".next.old";
+
 /// A production tree.
 #[derive(Debug, Clone)]
 pub struct Production<'a> {
@@ -139,9 +142,7 @@ impl<'a> Production<'a> {
 
     /// The service's directory, made where it is missing, free of links.
     fn service(&self, name: &ServiceName) -> Result<PathBuf, PathError> {
-        self.root.make_directory(&self.top, 0o750)?;
-        self.root.make_directory(&self.top.join(name.group()), 0o755)?;
-        let service = self.top.join(name.group()).join(name.service());
+        let service = self.group(name.group())?.join(name.service());
         self.root.draft_directory(&service, 0o750)?;
         self.root.resolve(&service)
     }
@@ -157,33 +158,61 @@ impl<'a> Production<'a> {
         Ok(Attributes { mode, ..kept })
     }
 
-    /// Takes away the copy of a version that is none any more; that of `curr` never.
+    /// Takes away what nobody reads: what an interrupted run left, and the copy of `next` when there is none any
+    /// more; that of `curr` never.
     ///
     /// # Errors
     /// [`PathError`]
-    pub fn drop_next(&self, name: &ServiceName) -> Result<(), PathError> {
-        let next = self.directory(name, Link::Next);
-        match self.root.status(&next)?.map(|status| status.kind) {
-            Some(Kind::Directory) => {
-                let next = self.root.resolve(&next)?;
-                // Out of sight at once, then away.
-                let gone = next.with_file_name(".next.old");
-                if self.root.status(&gone)?.is_some() {
-                    remove_flat(self.root, &gone)?;
-                }
-                self.root.rename(&next, &gone)?;
-                remove_flat(self.root, &gone)
+    pub fn tidy(&self, name: &ServiceName, has_next: bool) -> Result<(), PathError> {
+        let service = self.top.join(name.group()).join(name.service());
+        let mut gone = Vec::new();
+        for entry in self.root.names(&service)? {
+            match entry.to_str() {
+                Some("next") if !has_next => gone.push(entry),
+                Some(".curr.new" | ".next.new" | NEXT_GONE) => gone.push(entry),
+                _ => {}
             }
-            _ => Ok(()),
         }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let service = self.root.resolve(&service)?;
+        // One of them may be what was `curr` before an exchange that a power cut could still undo.
+        self.root.sync(&service)?;
+        // Hidden names sort first, so that the one that `next` gets is free.
+        for entry in gone {
+            let mut path = service.join(&entry);
+            match self.root.status(&path)?.map(|status| status.kind) {
+                Some(Kind::Directory) if entry == "next" => {
+                    // Out of sight at once, then away.
+                    path = service.join(NEXT_GONE);
+                    self.root.rename(&service.join(&entry), &path)?;
+                }
+                Some(Kind::Directory) => {}
+                _ => continue,
+            }
+            remove_flat(self.root, &path)?;
+        }
+        Ok(())
     }
 
-    /// Says whether there is a copy of a `next`.
+    /// The certificate with its chain that servers are given now; nothing when there is none.
     ///
     /// # Errors
     /// [`PathError`]
-    pub fn has_next(&self, name: &ServiceName) -> Result<bool, PathError> {
-        Ok(self.root.status(&self.directory(name, Link::Next))?.is_some())
+    pub fn full_chain(&self, name: &ServiceName) -> Result<Option<Vec<u8>>, PathError> {
+        self.root.read_optional(&self.directory(name, Link::Curr).join(version::FULL_CHAIN))
+    }
+
+    /// A group's directory, made where it is missing.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn group(&self, group: &str) -> Result<PathBuf, PathError> {
+        let directory = self.top.join(group);
+        self.root.make_directory(&self.top, 0o750)?;
+        self.root.make_directory(&directory, 0o755)?;
+        Ok(directory)
     }
 
     /// Puts a text beside the services of a group, when it is another than the one that is there; tells whether
@@ -192,13 +221,11 @@ impl<'a> Production<'a> {
     /// # Errors
     /// [`PathError`]
     pub fn put_text(&self, group: &str, file: &str, text: &str) -> Result<bool, PathError> {
-        let directory = self.top.join(group);
-        let path = directory.join(file);
+        let path = self.top.join(group).join(file);
         if self.root.read_optional(&path)?.as_deref() == Some(text.as_bytes()) {
             return Ok(false);
         }
-        self.root.make_directory(&self.top, 0o750)?;
-        self.root.make_directory(&directory, 0o755)?;
+        self.group(group)?;
         replace(self.root, &path, text.as_bytes(), 0o644)?;
         Ok(true)
     }

@@ -2,6 +2,8 @@
 //!
 //! The list lies beside the authority, as PEM and DER, and in production; it is written anew before it ends.
 
+use std::path::PathBuf;
+
 use time::{Duration, OffsetDateTime};
 
 use super::ca::register::{ISSUED, Issued, REVOKED, Revocations, Revoked};
@@ -11,10 +13,10 @@ use super::name::{CA, ServiceName};
 use super::report::Report;
 use super::run::{ManagerError, Run, World};
 use crate::pki::container;
-use crate::pki::key::PrivateKey;
+use crate::pki::key::{PrivateKey, Secret};
 use crate::pki::serial::Serial;
 use crate::pki::x509::crl::{self, ListProfile, Reason};
-use crate::transaction::replace;
+use crate::transaction::{Change, own_attributes};
 
 /// Days for which a list is valid.
 const VALID_DAYS: i64 = 30;
@@ -155,11 +157,21 @@ fn write(
     );
     let directory = run.tree.service(by);
     let text = revocations.to_text().map_err(wrong)?;
-    // What is revoked is on disk before anybody can see it.
-    replace(run.world.root, &directory.join(REVOKED), text.as_bytes(), 0o600)?;
-    replace(run.world.root, &directory.join(LIST_DER), &der, 0o644)?;
-    replace(run.world.root, &directory.join(LIST), pem.as_bytes(), 0o644)?;
-    run.production.put_text(CA, &format!("{}.crl.pem", by.service()), &pem)?;
+    let production = run.production.group(CA)?.join(format!("{}.crl.pem", by.service()));
+    let file = |path: PathBuf, content: &[u8], mode: u32| Change::File {
+        path,
+        content: Secret::new(content),
+        attributes: own_attributes(mode),
+        exact: false,
+    };
+    // In one step: what is revoked is in every list, or not revoked yet and revoked by the next attempt.
+    let changes = [
+        file(directory.join(REVOKED), text.as_bytes(), 0o600),
+        file(directory.join(LIST_DER), &der, 0o644),
+        file(directory.join(LIST), pem.as_bytes(), 0o644),
+        file(production, pem.as_bytes(), 0o644),
+    ];
+    run.tree.replace(&run.lock, &changes)?;
     let count = revocations.revoked.len();
     report.done.push(format!(
         "{by}: list {} with {count} revoked, {}",

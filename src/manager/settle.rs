@@ -8,18 +8,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use time::OffsetDateTime;
+
 use super::config::{AfterCopy, Change, Configuration, Service, Site};
 use super::dane;
 use super::deliver;
 use super::exchangers::{self, Exchangers};
 use super::issue::records;
-use super::lineage::{Lineage, Link, Version};
+use super::lineage::{Files, Lineage, Link, Version};
 use super::name::ServiceName;
 use super::pending::{Action, Pending};
 use super::published::Published;
 use super::report::Report;
 use super::restarts::{Restart, restarts};
 use super::run::{ManagerError, Run, groups};
+use crate::system::root::PathError;
 use crate::transaction::replace;
 
 /// How far a run goes.
@@ -43,19 +46,18 @@ pub fn settle(run: &Run<'_>, names: &[ServiceName], extent: Extent) -> Result<Re
     // On disk before anything is changed: a run that dies here is taken up by the next.
     run.save_pending(&pending)?;
 
-    let failed = run.production.put(&stale);
-    let is_copied = |name: &ServiceName| failed.iter().all(|(failed, _)| failed != name);
-    report.published.extend(changed(&stale).iter().filter(|name| is_copied(name)).map(ToString::to_string));
-    for (name, error) in &failed {
-        report.failures.push(format!("{name}: the production copy: {error}"));
-    }
-    drop_nexts(run, &lineages, &mut report);
+    let failed: BTreeMap<ServiceName, PathError> = run.production.put(&stale).into_iter().collect();
+    let copied = changed(&stale).into_iter().filter(|name| !failed.contains_key(name));
+    report.published.extend(copied.map(|name| name.to_string()));
+    tidy(run, &lineages, &failed, &mut report);
+    let told = |(name, error): (&ServiceName, &PathError)| format!("{name}: the production copy: {error}");
+    report.failures.extend(failed.iter().map(told));
     if extent.acts {
         act(run, &mut pending, &mut report);
         // Once more, because who has been told by now needs the old records no longer.
         let mut zones = Zones::compute(run, names, &lineages, &exchangers, &pending, &mut Report::default());
         // Who could not be given the new key shows the old one.
-        zones.leave(failed.iter().map(|(name, _)| name.group()));
+        zones.leave(failed.keys().map(ServiceName::group));
         if reads_zones_again(&run.config.site) {
             let changed = zones.changed(&published).into_iter();
             changed.for_each(|apex| pending.add_new(Action::Zone { apex }, run.world.now));
@@ -176,7 +178,7 @@ fn stale_copies<'l>(
 fn remember(run: &Run<'_>, pending: &mut Pending, changed: &BTreeSet<ServiceName>, zones: &BTreeSet<String>) {
     let now = run.world.now;
     let site = &run.config.site;
-    forget_what_nobody_wants(&run.config, pending);
+    forget_what_nobody_wants(&run.config, pending, now);
     if !changed.is_empty() {
         let elsewhere = |host: &String| !deliver::is_here(host, &run.world.host);
         for host in deliver::hosts(site).into_iter().filter(elsewhere) {
@@ -201,8 +203,9 @@ fn remember(run: &Run<'_>, pending: &mut Pending, changed: &BTreeSet<ServiceName
     }
 }
 
-/// What is no longer configured is not tried for ever.
-fn forget_what_nobody_wants(config: &Configuration, pending: &mut Pending) {
+/// What is no longer configured is not tried for ever; what is configured in its place is tried instead, because
+/// whoever was to be told has not been.
+fn forget_what_nobody_wants(config: &Configuration, pending: &mut Pending, now: OffsetDateTime) {
     let site = &config.site;
     let hosts = deliver::hosts(site);
     let commands: BTreeSet<Action> = site
@@ -215,14 +218,35 @@ fn forget_what_nobody_wants(config: &Configuration, pending: &mut Pending) {
             })
         })
         .collect();
-    pending.retain(|action| match action {
+    let after_copy: BTreeSet<Action> = site
+        .after_copy
+        .iter()
+        .cloned()
+        .map(|AfterCopy { host, program }| Action::AfterCopy { host, program })
+        .collect();
+    let is_wanted = |action: &Action| match action {
         Action::Deliver { host } => hosts.contains(host),
-        Action::AfterCopy { host, program } => {
-            site.after_copy.iter().any(|one| one.host == *host && one.program == *program)
-        }
+        Action::AfterCopy { .. } => after_copy.contains(action),
         Action::Restart { .. } => commands.contains(action),
         Action::Agent | Action::Zone { .. } => true,
-    });
+    };
+    let unwanted: Vec<(Action, BTreeSet<String>)> = pending
+        .iter()
+        .filter(|(action, _)| !is_wanted(action))
+        .map(|(action, state)| (action.clone(), state.groups.clone()))
+        .collect();
+    for (action, groups) in unwanted {
+        pending.done(&action);
+        let instead = commands.union(&after_copy).filter(|other| match (&action, other) {
+            (
+                Action::Restart { sort, host, .. },
+                Action::Restart { sort: other_sort, host: other_host, .. },
+            ) => sort == other_sort && host == other_host,
+            (Action::AfterCopy { host, .. }, Action::AfterCopy { host: other, .. }) => host == other,
+            _ => false,
+        });
+        instead.for_each(|other| pending.add(other.clone(), groups.clone(), now));
+    }
 }
 
 fn actions(told: Restart) -> Vec<Action> {
@@ -231,14 +255,15 @@ fn actions(told: Restart) -> Vec<Action> {
     commands.into_iter().enumerate().map(action).collect()
 }
 
-/// Takes away the production copies of versions that wait no more.
-fn drop_nexts(run: &Run<'_>, lineages: &BTreeMap<ServiceName, Lineage>, report: &mut Report) {
-    for (name, _) in lineages.iter().filter(|(_, lineage)| lineage.waiting().is_none()) {
-        let dropped = run.production.has_next(name).and_then(|there| match there {
-            true => run.production.drop_next(name),
-            false => Ok(()),
-        });
-        if let Err(error) = dropped {
+/// Takes away the production copies of versions that wait no more, and what interrupted runs left.
+fn tidy(
+    run: &Run<'_>,
+    lineages: &BTreeMap<ServiceName, Lineage>,
+    failed: &BTreeMap<ServiceName, PathError>,
+    report: &mut Report,
+) {
+    for (name, lineage) in lineages.iter().filter(|(name, _)| !failed.contains_key(*name)) {
+        if let Err(error) = run.production.tidy(name, lineage.waiting().is_some()) {
             report.failures.push(format!("{name}: {error}"));
         }
     }
@@ -257,6 +282,35 @@ fn act(run: &Run<'_>, pending: &mut Pending, report: &mut Report) {
             Err(error) => pending.failed(action, error),
         }
     }
+}
+
+/// The records of what servers may still show: of `prev` while one of them has to be told of `curr`, and of the
+/// production copy while that is an older one.
+fn former(
+    run: &Run<'_>,
+    service: &Service,
+    lineage: &Lineage,
+    exchangers: &[String],
+    pending: &Pending,
+) -> Result<Vec<dane::Record>, String> {
+    let failed = |error: PathError| error.to_string();
+    let mut former = Vec::new();
+    if pending.holds_back(service.name.group()) {
+        let prev = run.tree.linked_version(&service.name, Link::Prev).map_err(failed)?;
+        if let Some(prev) = prev.filter(|prev| prev.certificate.is_some()) {
+            former.extend(records(service, &prev.files, exchangers)?);
+        }
+    }
+    let served = run.production.full_chain(&service.name).map_err(failed)?;
+    let curr = lineage.curr.as_ref().and_then(|curr| curr.files.full_chain.as_ref());
+    if served.is_some() && served.as_ref() != curr {
+        // What cannot be read there is shown by nobody.
+        let served = Files { full_chain: served, ..Files::default() };
+        former.extend(records(service, &served, exchangers).unwrap_or_default());
+    }
+    former.sort();
+    former.dedup();
+    Ok(former)
 }
 
 /// What belongs into the zones of some groups.
@@ -334,12 +388,11 @@ impl Zones {
             let (curr, next) = (of(lineage.curr.as_ref())?, of(lineage.waiting())?);
             let is_first = curr.is_none();
             versions.extend(dane::publish(name, curr, next));
-            if !is_first && pending.holds_back(apex) {
-                let prev =
-                    run.tree.linked_version(&service.name, Link::Prev).map_err(|error| error.to_string())?;
-                let records =
-                    of(prev.as_ref().filter(|prev| prev.certificate.is_some()))?.unwrap_or_default();
-                versions.push(dane::Version { service: name.to_owned(), link: Link::Prev, records });
+            if !is_first {
+                let records = former(run, service, lineage, exchangers, pending)?;
+                if !records.is_empty() {
+                    versions.push(dane::Version { service: name.to_owned(), link: Link::Prev, records });
+                }
             }
         }
         let records: BTreeSet<String> =
@@ -369,7 +422,9 @@ impl Zones {
             let action = Action::Zone { apex: apex.clone() };
             let written = self.file(run, apex, text);
             match written {
-                Err(error) => pending.failed(&action, error),
+                Err(error) if pending.contains(&action) => pending.failed(&action, error),
+                // The records are those that are in the zone, but not all of their files are there.
+                Err(error) => report.failures.push(format!("{apex}: its TLSA records: {error}")),
                 Ok(()) if pending.contains(&action) => due.push(apex.clone()),
                 // Who reads the zone is not to be told: it does by itself.
                 Ok(()) => published.set(apex, records.iter().cloned(), run.world.now),
@@ -397,7 +452,7 @@ impl Zones {
 
     /// The group's file: in the state tree, in production, and in every directory of the configuration.
     fn file(&self, run: &Run<'_>, apex: &str, text: &str) -> Result<(), String> {
-        let failed = |error: crate::system::root::PathError| error.to_string();
+        let failed = |error: PathError| error.to_string();
         let root = run.world.root;
         let own = run.tree.group_tlsa(apex);
         let name = format!("tlsa.{apex}");

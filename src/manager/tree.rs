@@ -287,6 +287,15 @@ impl<'a> Tree<'a> {
             Err(error) if moves.len() == 1 => {
                 moves.into_iter().map(|one| one.name).zip(std::iter::once(error)).collect()
             }
+            // Nothing may be changed over what could not be taken back: the next run does that first.
+            Err(error) if !matches!(transaction::is_interrupted(self.place()), Ok(false)) => {
+                let reason = error.to_string();
+                let refused = |one: Move| {
+                    let error = PathError::refused(&self.service(&one.name), reason.clone());
+                    (one.name, error)
+                };
+                moves.into_iter().map(refused).collect()
+            }
             // One of them is in the way of all others; alone it is in nobody's.
             Err(_) => moves
                 .into_iter()
@@ -301,8 +310,7 @@ impl<'a> Tree<'a> {
         // What a link will lead to is on stable storage before the link is.
         self.flush(moves.iter().flat_map(|one| one.fresh.iter().map(|version| (&one.name, version))))?;
         let changes: Vec<Change> = moves.iter().flat_map(|one| one.changes.iter().cloned()).collect();
-        let staged = Staged::begin(self.place(), "switch", &changes, String::new(), None)?;
-        staged.swap()?.commit()?.finish()
+        self.change(&changes)
     }
 
     /// Flushes versions that were only drafted so far, for those to which no link will lead yet.
@@ -329,6 +337,24 @@ impl<'a> Tree<'a> {
             &versions.iter().map(PathBuf::as_path).collect(),
             &above.iter().map(PathBuf::as_path).collect(),
         )
+    }
+
+    /// Makes some changes in one step: after a power cut all of them are made, or none.
+    ///
+    /// # Errors
+    /// [`PathError`]; everything is as it was, or will be when the next run begins.
+    pub fn replace(&self, _lock: &Lock, changes: &[Change]) -> Result<(), PathError> {
+        self.change(changes)
+    }
+
+    fn change(&self, changes: &[Change]) -> Result<(), PathError> {
+        // Of one that cannot be taken back now, the files must stay as they are until it can.
+        if transaction::is_interrupted(self.place())? {
+            let message = "an earlier change could not be finished; the next run does that first";
+            return Err(PathError::refused(&self.own("journal"), message));
+        }
+        let staged = Staged::begin(self.place(), "switch", changes, String::new(), None)?;
+        staged.swap()?.commit()?.finish()
     }
 
     /// Puts a link where it shall lead.

@@ -258,8 +258,10 @@ impl Root {
     /// # Errors
     /// [`PathError`]
     pub fn append(&self, path: &Path, line: &str) -> Result<(), PathError> {
-        let (parent, name) = split(path)?;
-        let parent = self.open_directory(&self.resolve(parent)?, OFlag::O_PATH)?;
+        let (above, name) = split(path)?;
+        let above = self.resolve(above)?;
+        let is_new = self.status(path)?.is_none();
+        let parent = self.open_directory(&above, OFlag::O_PATH)?;
         self.change(path)?;
         let how = OpenHow::new()
             .flags(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
@@ -267,12 +269,14 @@ impl Root {
             .resolve(ResolveFlag::RESOLVE_BENEATH);
         let handle = open_at(&parent, name, how).map_err(|error| PathError::new(path, error))?;
         let mut file = File::from(handle);
+        self.change(path)?;
         let written = end_of_line_is_missing(&file)
             .and_then(|missing| {
                 file.write_all(format!("{}{line}\n", if missing { "\n" } else { "" }).as_bytes())
             })
             .and_then(|()| file.sync_all());
-        written.map_err(|error| PathError::new(path, error))
+        written.map_err(|error| PathError::new(path, error))?;
+        if is_new { self.sync(&above) } else { Ok(()) }
     }
 
     /// Takes the lock at a path; nothing when another run holds it. The file is opened, never
