@@ -250,13 +250,13 @@ fn hold_marks_what_is_stale_and_success_lets_it_go() {
 /// From the request to what apache, sendmail, IMAP and POP send, by way of the five mistakes that somebody once
 /// made with it.
 fn bought_certificate_is_served_everywhere() {
-    let machine = Machine::new("bought");
+    let machine = Machine::installed("mail", "bought", &[]);
     machine.rename(NEW_NAME);
     for (file, text) in BOUGHT {
         machine.write(file, text);
     }
     machine.boot();
-    let before = SERVICES.map(|service| machine.served(NEW_NAME, service.port).fingerprint);
+    let before = SERVICES.each_ref().map(|service| serves_the_new_name(&machine, service).fingerprint);
     let access = FILES.map(|file| machine.access(file));
 
     let seller = Seller::new();
@@ -297,8 +297,13 @@ fn bought_certificate_is_served_everywhere() {
     let served = SERVICES.map(|service| machine.served(NEW_NAME, service.port).fingerprint);
     assert_eq!(served, before, "nothing is served before it is rolled");
 
+    // The manager asks for the run that installs it.
     machine.reseed(0, &["manager", "roll", "--force", "example.com/mail"]);
-    machine.reseed(0, &["apply"]);
+    machine.wait_until("the run is over", 120, || {
+        let bought = machine.fingerprint(&format!("{CURR}/cert.pem"));
+        let on_disk = SERVICES.iter().all(|service| machine.fingerprint(service.file) == bought);
+        on_disk && machine.systemctl("is-active", "reseed-apply.service") == "inactive"
+    });
 
     let root = seller.path("root.crt");
     let sent = [seller.read("bought.crt"), seller.read("issuing.crt")];
@@ -377,12 +382,14 @@ const BOUGHT: [(&str, &str); 4] = [
     ),
     (
         "/etc/reseed/reseed.toml",
-        "[hook.ssl-cert]\nissuer = \"manager:example.com/mail\"\n\
-         [hook.cyrus-imapd]\nissuer = \"manager:example.com/mail\"\n\
-         [hook.sendmail]\nissuer = \"manager:example.com/mail\"\n",
+        // Until it is bought, what signs itself is served.
+        "[hook.ssl-cert]\nissuer = \"manager:example.com/mail\"\nstop-gap = true\n\
+         [hook.cyrus-imapd]\nissuer = \"manager:example.com/mail\"\nstop-gap = true\n\
+         [hook.sendmail]\nissuer = \"manager:example.com/mail\"\nstop-gap = true\n",
     ),
 ];
 const NEXT: &str = "/etc/ssl-mgr/certs/example.com/mail/next";
+const CURR: &str = "/etc/ssl-mgr/certs/example.com/mail/curr";
 /// Cyrus, too.
 const POP: u16 = 995;
 

@@ -438,6 +438,15 @@ fn what_cannot_be_served_is_refused() {
     let ran = site.import(&["stranger.crt", "wild.crt", "expired.crt", "lower.crt", "upper.crt"]);
     ran.exits(0).says("CN = stranger was left out: it does not belong here").says("of several certificates");
     site.next_is("wild.crt", &["lower.crt", "upper.crt"]);
+    // It is as good as one with the names themselves.
+    site.manager(&["roll", "--force", "example.com/web"]).exits(0);
+    site.manager(&["renew", "example.com/web"]).exits(0).never_says("csr");
+    let more = service("web", "bought", &["www.example.com", "example.com", "a.b.example.com"]);
+    site.machine.write("/etc/ssl-mgr/conf.d/example.com/web", &more);
+    site.manager(&["renew", "example.com/web"])
+        .exits(0)
+        .says("names")
+        .says("`reseed manager csr example.com/web`");
 }
 
 #[test]

@@ -6,15 +6,15 @@ use std::thread;
 
 use time::{Duration, OffsetDateTime};
 
-use super::ca::register::{ISSUED, Issued, Revocations};
-use super::config::{AuthorityKind, Configuration, Service, Signer};
+use super::ca::register::{ISSUED, Issued};
+use super::ca::signing::{Authorities, random};
+use super::config::{Service, Signer, Signing};
 use super::dane;
 use super::exchangers::Exchangers;
 use super::lineage::{Files, Lineage, Version, VersionName, version};
 use super::manual::request::{Waiting, waiting};
 use super::name::ServiceName;
 use super::run::Run;
-use super::tree::Tree;
 use crate::pki::container;
 use crate::pki::key::PrivateKey;
 use crate::pki::serial::Serial;
@@ -54,47 +54,6 @@ pub struct Made {
     pub expires: OffsetDateTime,
 }
 
-/// What an authority signs with.
-struct Authority {
-    key: PrivateKey,
-    /// DER.
-    certificate: Vec<u8>,
-    /// The chain of what it signs: its own full chain.
-    chain: Vec<u8>,
-    /// The highest serial that it has used.
-    highest: Option<Serial>,
-}
-
-/// Who signs what is configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SignedBy {
-    /// Its own key.
-    Itself,
-    /// An authority of ours.
-    Own(ServiceName),
-    /// Somebody to whom a request is carried by hand.
-    Hand,
-    /// A public authority.
-    Acme(String),
-}
-
-/// Says who signs a service's certificate.
-///
-/// # Errors
-/// In words, when that authority is not configured.
-pub fn signer(config: &Configuration, service: &Service) -> Result<SignedBy, String> {
-    let Signer::Authority(name) = &service.signer else { return Ok(SignedBy::Itself) };
-    let authority = config
-        .authorities
-        .get(name)
-        .ok_or_else(|| format!("there is no authority \"{name}\" in ca-info.conf"))?;
-    Ok(match &authority.kind {
-        AuthorityKind::Own => SignedBy::Own(ServiceName::new(super::name::CA, name)?),
-        AuthorityKind::Manual => SignedBy::Hand,
-        AuthorityKind::Acme { .. } => SignedBy::Acme(name.clone()),
-    })
-}
-
 /// Makes versions. The serials are recorded before this returns, so that none is used twice even when no
 /// link ever leads to what was made.
 pub fn make(
@@ -104,7 +63,7 @@ pub fn make(
     exchangers: &Exchangers,
 ) -> BTreeMap<ServiceName, Result<Made, String>> {
     let mut made: BTreeMap<ServiceName, Result<Made, String>> = BTreeMap::new();
-    let mut authorities = Authorities { run, known: BTreeMap::new(), fresh: BTreeMap::new() };
+    let mut authorities = Authorities::new(&run.tree);
     for rank in ranks(run, orders) {
         let (tasks, failed) = tasks(run, &rank, lineages, &mut authorities);
         made.extend(failed.into_iter().map(|(name, error)| (name, Err(error))));
@@ -112,12 +71,12 @@ pub fn make(
         let mut lines: BTreeMap<ServiceName, Vec<String>> = BTreeMap::new();
         for (task, result) in tasks.iter().zip(results) {
             let result = result.map(|(one, files)| {
-                if let (Some(by), Some(serial)) = (&task.by, task.serial) {
-                    let line = Issued::line(&task.service.name, serial, run.world.now, one.expires);
+                if let Some(by) = &task.by {
+                    let line = Issued::line(&task.service.name, task.serial, run.world.now, one.expires);
                     lines.entry(by.clone()).or_default().push(line);
                 }
                 if task.service.name.is_ca() {
-                    authorities.fresh.insert(task.service.name.clone(), files);
+                    authorities.remember(&task.service.name, files);
                 }
                 one
             });
@@ -148,8 +107,8 @@ fn ranks<'o>(run: &Run<'_>, orders: &'o [Order]) -> Vec<Vec<&'o Order>> {
 /// How many authorities of ours stand above a service. Circles are refused when the configuration is read;
 /// the bound is for what was refused.
 fn rank(run: &Run<'_>, name: &ServiceName) -> usize {
-    let above = |name: &ServiceName| match signer(&run.config, run.config.services.get(name)?) {
-        Ok(SignedBy::Own(by)) => Some(by),
+    let above = |name: &ServiceName| match run.config.signing(run.config.services.get(name)?) {
+        Some(Signing::Own(by, _)) => Some(by.name.clone()),
         _ => None,
     };
     std::iter::successors(above(name), above).take(run.config.services.len()).count()
@@ -160,8 +119,7 @@ struct Task<'c> {
     service: &'c Service,
     /// The authority of ours that signs it; nothing for its own key.
     by: Option<ServiceName>,
-    /// Nothing for a certificate that others sign.
-    serial: Option<Serial>,
+    serial: Serial,
     key: Option<PrivateKey>,
     digest: Digest,
     days: u32,
@@ -172,7 +130,7 @@ fn tasks<'c>(
     run: &'c Run<'_>,
     orders: &[&Order],
     lineages: &BTreeMap<ServiceName, Lineage>,
-    authorities: &mut Authorities<'_, '_>,
+    authorities: &mut Authorities<'_>,
 ) -> (Vec<Task<'c>>, Vec<(ServiceName, String)>) {
     let (mut tasks, mut failed) = (Vec::new(), Vec::new());
     for order in orders {
@@ -188,11 +146,11 @@ fn task<'c>(
     run: &'c Run<'_>,
     order: &Order,
     lineage: Option<&Lineage>,
-    authorities: &mut Authorities<'_, '_>,
+    authorities: &mut Authorities<'_>,
 ) -> Result<Task<'c>, String> {
     let service = run.service(&order.name)?;
     let curr = lineage.and_then(|lineage| lineage.curr.as_ref());
-    let replaced = curr.and_then(|curr| curr.certificate.as_ref()).and_then(|curr| curr.serial);
+    let replaced = curr.and_then(serial_of);
     let key = match order.key {
         KeyFrom::Fresh => None,
         KeyFrom::Curr => Some(reused(curr)?),
@@ -201,38 +159,26 @@ fn task<'c>(
             waiting.into_iter().next_back().map(Waiting::into_key)
         }
     };
-    let (by, serial, digest, days) = match signer(&run.config, service)? {
-        SignedBy::Itself => {
-            // A leaf that stands alone ends when a root would, unless it says otherwise.
-            let options = service.authority;
-            let serial = Serial::next(None, replaced, random()?);
-            (
-                None,
-                serial,
-                options.map_or(Digest::default(), |ca| ca.digest),
-                options.map_or(LONE_DAYS, |ca| ca.days),
-            )
+    let (by, serial, options) = match run.config.signing(service).ok_or("who signs it is not configured")? {
+        Signing::Itself(options) => (None, Serial::next(None, replaced, random()?), options),
+        Signing::Own(by, options) => {
+            let waiting = lineage.and_then(|lineage| lineage.next.as_ref()).and_then(serial_of);
+            let serial = authorities.next_serial(&by.name, waiting.max(replaced))?;
+            (Some(by.name.clone()), serial, options)
         }
-        SignedBy::Own(by) => {
-            let options = run.service(&by)?.authority.ok_or_else(|| format!("{by} has no table [CA]"))?;
-            let serial = authorities.next_serial(&by, lineages_of(lineage), replaced)?;
-            (Some(by), serial, options.digest, options.days)
+        Signing::Manual(_) => {
+            return Err(format!("it is signed by hand: `reseed manager csr {}`", order.name));
         }
-        SignedBy::Hand => return Err(format!("it is signed by hand: `reseed manager csr {}`", order.name)),
-        SignedBy::Acme(name) => {
+        Signing::Acme(name, _) => {
             return Err(format!("\"{name}\" is a public authority, and this version speaks to none"));
         }
     };
     let version = run.tree.unused(&order.name, run.world.now).map_err(|error| error.to_string())?;
-    Ok(Task { service, by, serial: Some(serial), key, digest, days, version })
+    Ok(Task { service, by, serial, key, digest: options.digest, days: options.days, version })
 }
 
-/// Days that a certificate lives which signs itself and is no authority.
-const LONE_DAYS: u32 = 398;
-
-fn lineages_of(lineage: Option<&Lineage>) -> Option<Serial> {
-    let next = lineage.and_then(|lineage| lineage.next.as_ref());
-    next.and_then(|next| next.certificate.as_ref()).and_then(|next| next.serial)
+fn serial_of(version: &Version) -> Option<Serial> {
+    version.certificate.as_ref().and_then(|certificate| certificate.serial)
 }
 
 fn reused(curr: Option<&Version>) -> Result<PrivateKey, String> {
@@ -242,17 +188,11 @@ fn reused(curr: Option<&Version>) -> Result<PrivateKey, String> {
     PrivateKey::from_pem(key.reveal()).map_err(|error| format!("the key of curr: {error}"))
 }
 
-fn random() -> Result<[u8; 20], String> {
-    let mut octets = [0_u8; 20];
-    getrandom::fill(&mut octets).map_err(|error| format!("the kernel gives no random numbers: {error}"))?;
-    Ok(octets)
-}
-
 /// Makes what does not depend on one another on all processors.
 fn side_by_side(
     run: &Run<'_>,
     tasks: &[Task<'_>],
-    authorities: &Authorities<'_, '_>,
+    authorities: &Authorities<'_>,
     exchangers: &Exchangers,
 ) -> Vec<Result<(Made, Files), String>> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -274,7 +214,7 @@ fn side_by_side(
 fn one(
     run: &Run<'_>,
     task: &Task<'_>,
-    authorities: &Authorities<'_, '_>,
+    authorities: &Authorities<'_>,
     exchangers: &Exchangers,
 ) -> Result<(Made, Files), String> {
     let service = task.service;
@@ -287,7 +227,7 @@ fn one(
         }
     };
     let authority = match &task.by {
-        Some(by) => Some(authorities.known.get(by).ok_or_else(|| format!("{by} is not there"))?),
+        Some(by) => Some(authorities.get(by).ok_or_else(|| format!("{by} is not there"))?),
         None => None,
     };
     let issuer = match authority {
@@ -300,7 +240,7 @@ fn one(
         // An authority has a name for people, none that anybody connects to.
         alternative_names: if service.name.is_ca() { &[] } else { &service.alternative_names },
         role: &role(run, service),
-        serial: task.serial.ok_or("it has no serial")?,
+        serial: task.serial,
         now,
         backdate: Duration::hours(BACKDATE_HOURS),
         not_after: now.saturating_add(Duration::days(i64::from(task.days))),
@@ -369,7 +309,8 @@ fn height(run: &Run<'_>, name: &ServiceName, depth: usize) -> usize {
         return 0;
     }
     let below = run.config.services.values().filter(|service| {
-        service.name.is_ca() && signer(&run.config, service).is_ok_and(|by| by == SignedBy::Own(name.clone()))
+        let by = run.config.signing(service);
+        service.name.is_ca() && matches!(by, Some(Signing::Own(by, _)) if by.name == *name)
     });
     below.map(|service| 1 + height(run, &service.name, depth + 1)).max().unwrap_or(0)
 }
@@ -381,87 +322,4 @@ const MAX_DEPTH: usize = 16;
 pub(super) fn encode(label: &str, der: Vec<u8>) -> Vec<u8> {
     let unix = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
     pem::encode_config(&pem::Pem::new(label, der), unix).into_bytes()
-}
-
-/// The authorities that were asked for.
-struct Authorities<'r, 'w> {
-    run: &'r Run<'w>,
-    known: BTreeMap<ServiceName, Authority>,
-    /// What was made in this run of authorities that had nothing before.
-    fresh: BTreeMap<ServiceName, Files>,
-}
-
-impl Authorities<'_, '_> {
-    /// The next serial of an authority, which is made ready for signing.
-    fn next_serial(
-        &mut self,
-        by: &ServiceName,
-        waiting: Option<Serial>,
-        replaced: Option<Serial>,
-    ) -> Result<Serial, String> {
-        if !self.known.contains_key(by) {
-            let authority = self.ready(by)?;
-            self.known.insert(by.clone(), authority);
-        }
-        let authority = self.known.get_mut(by).ok_or("it is not there")?;
-        let serial = Serial::next(authority.highest, replaced.max(waiting), random()?);
-        authority.highest = authority.highest.max(Some(serial));
-        Ok(serial)
-    }
-
-    /// What it signs with: `curr`; where it has none yet, the `next` that will be its first.
-    fn ready(&self, by: &ServiceName) -> Result<Authority, String> {
-        let path = self.run.tree.service(by).join(ISSUED);
-        // Serials only go up, so the highest is among the last.
-        let text = self.run.world.root.tail(&path, 1 << 16).map_err(|error| error.to_string())?;
-        let issued = Issued::parse(&path, &text.unwrap_or_default()).map_err(|error| error.to_string())?;
-        let highest = issued.iter().map(|one| one.serial).max();
-        let files = match signing_files(&self.run.tree, by)? {
-            Some(files) => files,
-            None => self.fresh.get(by).cloned().ok_or_else(|| {
-                format!("{by} has no certificate yet; `reseed manager renew {by}` makes it")
-            })?,
-        };
-        let (Some(key), Some(certificate), Some(chain)) = (files.key, files.certificate, files.full_chain)
-        else {
-            return Err(format!("{by} is not complete"));
-        };
-        let key = PrivateKey::from_pem(key.reveal()).map_err(|error| format!("the key of {by}: {error}"))?;
-        let der = container::read(&certificate).certificates.into_iter().next();
-        Ok(Authority {
-            key,
-            certificate: der.ok_or_else(|| format!("{by} has no certificate"))?,
-            chain,
-            highest,
-        })
-    }
-}
-
-/// The files of the version that an authority signs with: `curr`, or the `next` that will be its first.
-///
-/// # Errors
-/// In words, when they cannot be read.
-pub fn signing_files(tree: &Tree<'_>, by: &ServiceName) -> Result<Option<Files>, String> {
-    let lineage = tree.lineage(by).map_err(|error| error.to_string())?;
-    let version = match (&lineage.curr, &lineage.next) {
-        (Some(curr), _) if curr.is_sound() => lineage.curr,
-        (Some(curr), _) => {
-            return Err(format!("{by} is broken: {}", curr.problems.join("; ")));
-        }
-        (None, Some(next)) if next.is_sound() => lineage.next,
-        (None, _) => None,
-    };
-    Ok(version.map(|version| version.files))
-}
-
-/// What an authority has revoked.
-///
-/// # Errors
-/// In words.
-pub fn revocations(run: &Run<'_>, by: &ServiceName) -> Result<Revocations, String> {
-    let path = run.tree.service(by).join(super::ca::register::REVOKED);
-    match run.world.root.text(&path).map_err(|error| error.to_string())? {
-        Some(text) => Revocations::parse(&path, &text).map_err(|error| error.to_string()),
-        None => Ok(Revocations::default()),
-    }
 }

@@ -6,8 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::config::Signing;
 use super::exchangers;
-use super::issue::{self, KeyFrom, Made, Order, SignedBy};
+use super::issue::{self, KeyFrom, Made, Order};
 use super::lineage::Link;
 use super::manual::request::{self, Waiting, key_of_curr, waiting};
 use super::name::ServiceName;
@@ -132,8 +133,10 @@ fn decide(
         let policy = targets.policy(service);
         let due = schedule::due(name, curr.as_ref(), next.as_ref(), &policy, demand, run.world.now);
         let outcome = match due {
-            Due::Renew(reason) => match issue::signer(&run.config, service) {
-                Ok(SignedBy::Hand) => Outcome::Asks { request: format!("{reason}; {}", by_hand(run, name)) },
+            Due::Renew(reason) => match run.config.signing(service) {
+                Some(Signing::Manual(_)) => {
+                    Outcome::Asks { request: format!("{reason}; {}", by_hand(run, name)) }
+                }
                 _ => {
                     let key = match request.key() {
                         KeyFrom::Curr if lineage.curr.is_none() => KeyFrom::Fresh,

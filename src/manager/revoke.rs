@@ -5,7 +5,8 @@
 use time::{Duration, OffsetDateTime};
 
 use super::ca::register::{ISSUED, Issued, REVOKED, Revocations, Revoked};
-use super::issue::{self, SignedBy};
+use super::ca::signing;
+use super::config::Signing;
 use super::name::{CA, ServiceName};
 use super::report::Report;
 use super::run::{ManagerError, Run, World};
@@ -43,13 +44,11 @@ pub fn revoke(world: World<'_>, request: &Request) -> Result<Report, ManagerErro
     let run = Run::begin(world)?;
     let name = ServiceName::parse(&request.service).map_err(ManagerError::Usage)?;
     let service = run.service(&name).map_err(ManagerError::Usage)?;
-    let by = match issue::signer(&run.config, service).map_err(ManagerError::Usage)? {
-        SignedBy::Own(by) => by,
-        _ => {
-            let message = format!("no authority of ours signs {name}; only who signed it can revoke it");
-            return Err(ManagerError::Usage(message));
-        }
+    let Some(Signing::Own(by, _)) = run.config.signing(service) else {
+        let message = format!("no authority of ours signs {name}; only who signed it can revoke it");
+        return Err(ManagerError::Usage(message));
     };
+    let by = by.name.clone();
     let serial = match request.serial {
         Some(serial) => serial,
         None => served(&run, &name)?,
@@ -59,7 +58,7 @@ pub fn revoke(world: World<'_>, request: &Request) -> Result<Report, ManagerErro
             "{by} has no record of a certificate with the serial {serial}"
         )));
     }
-    let mut revocations = issue::revocations(&run, &by).map_err(ManagerError::Usage)?;
+    let mut revocations = revocations(&run, &by).map_err(ManagerError::Usage)?;
     if revocations.revoked.iter().any(|one| one.serial == serial) {
         return Err(ManagerError::Usage(format!("the certificate {serial} of {name} is revoked already")));
     }
@@ -94,7 +93,7 @@ pub fn lists(world: World<'_>, names: &[String]) -> Result<Report, ManagerError>
             .map_err(ManagerError::Usage)?,
     };
     for by in named {
-        let revocations = issue::revocations(&run, &by).map_err(ManagerError::Usage)?;
+        let revocations = revocations(&run, &by).map_err(ManagerError::Usage)?;
         write(&run, &by, revocations, &mut report)?;
     }
     Ok(report)
@@ -112,7 +111,7 @@ pub fn refresh(run: &Run<'_>, report: &mut Report) {
         if list.is_ok_and(|list| list.next_update.is_some_and(fresh)) {
             continue;
         }
-        let written = issue::revocations(run, &by)
+        let written = revocations(run, &by)
             .map_err(ManagerError::Usage)
             .and_then(|revocations| write(run, &by, revocations, report));
         if let Err(error) = written {
@@ -130,7 +129,7 @@ fn write(
 ) -> Result<(), ManagerError> {
     let wrong = |error: String| ManagerError::Usage(format!("{by}: {error}"));
     let digest = run.service(by).map_err(wrong)?.authority.map(|ca| ca.digest).unwrap_or_default();
-    let files = issue::signing_files(&run.tree, by).map_err(wrong)?;
+    let files = signing::files(&run.tree, by).map_err(wrong)?;
     let files = files.ok_or_else(|| wrong("it has no certificate yet".to_owned()))?;
     let key = files.key.as_ref().ok_or_else(|| wrong("it has no key".to_owned()))?;
     let key = PrivateKey::from_pem(key.reveal()).map_err(|error| wrong(error.to_string()))?;
@@ -181,4 +180,13 @@ fn issued(run: &Run<'_>, by: &ServiceName) -> Result<Vec<Issued>, ManagerError> 
     let path = run.tree.service(by).join(ISSUED);
     let text = run.world.root.tail(&path, u64::MAX)?;
     Ok(Issued::parse(&path, &text.unwrap_or_default())?)
+}
+
+/// What an authority has revoked.
+fn revocations(run: &Run<'_>, by: &ServiceName) -> Result<Revocations, String> {
+    let path = run.tree.service(by).join(REVOKED);
+    match run.world.root.text(&path).map_err(|error| error.to_string())? {
+        Some(text) => Revocations::parse(&path, &text).map_err(|error| error.to_string()),
+        None => Ok(Revocations::default()),
+    }
 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::config::{AlternativeName, Configuration, Service};
-use super::issue::{self, SignedBy};
+use super::ca::signing;
+use super::config::{AlternativeName, Configuration, Service, Signing};
 use super::lineage::Version;
 use super::name::ServiceName;
 use super::schedule;
@@ -40,27 +40,24 @@ impl<'a> Seer<'a> {
     /// Says whether the authority that signed it signs with something else by now. Of an authority that cannot
     /// be read nothing is known.
     fn is_orphaned(&mut self, service: &Service, version: &Version) -> bool {
-        let Ok(SignedBy::Own(by)) = issue::signer(self.config, service) else { return false };
+        let Some(Signing::Own(by, _)) = self.config.signing(service) else { return false };
         let tree = self.tree;
-        let chain = self.chains.entry(by).or_insert_with_key(|by| {
-            issue::signing_files(tree, by).ok().flatten().and_then(|files| files.full_chain)
+        let chain = self.chains.entry(by.name.clone()).or_insert_with_key(|by| {
+            signing::files(tree, by).ok().flatten().and_then(|files| files.full_chain)
         });
         chain.is_some() && *chain != version.files.chain
     }
 
     /// Says whether the names that are configured are others by now. Somebody else's authority may have put in
-    /// more than was asked for; ours does not.
+    /// more than was asked for, or a wildcard; ours does not.
     fn is_reconfigured(&self, service: &Service, certificate: &Certificate) -> bool {
         if service.name.is_ca() {
             return false;
         }
-        let (names, addresses) = configured(service);
-        let all_there =
-            names.is_subset(&certificate.dns_names) && addresses.is_subset(&certificate.addresses);
-        let no_more =
-            || names.len() == certificate.dns_names.len() && addresses.len() == certificate.addresses.len();
-        let ours = matches!(issue::signer(self.config, service), Ok(SignedBy::Own(_) | SignedBy::Itself));
-        !all_there || (ours && !no_more())
+        if let Some(Signing::Own(..) | Signing::Itself(_)) = self.config.signing(service) {
+            return configured(service) != (certificate.dns_names.clone(), certificate.addresses.clone());
+        }
+        !service.alternative_names.iter().all(|name| certificate.serves(&name.to_string()))
     }
 }
 

@@ -34,20 +34,20 @@ mod tests {
 
     #[test]
     fn quotes_keep_blanks() {
-        let cases: [(&str, &str, Result<&[&str], ()>); 9] = [
-            ("nothing", "", Ok(&[])),
-            ("blanks alone", " \t ", Ok(&[])),
-            ("as ssl-mgr splits", " postmap  -F lmdb:/x ", Ok(&["postmap", "-F", "lmdb:/x"])),
-            ("double", "logger \"a new  key\"", Ok(&["logger", "a new  key"])),
-            ("single, with the other inside", "sh -c 'echo \"x\"'", Ok(&["sh", "-c", "echo \"x\""])),
-            ("in the middle of a word", "a=\"b c\"d e", Ok(&["a=b cd", "e"])),
-            ("an empty argument", "a '' b", Ok(&["a", "", "b"])),
-            ("a backslash is one", "a\\ b", Ok(&["a\\", "b"])),
-            ("not closed", "logger \"a new key", Err(())),
+        let cases: [(&str, &str, Option<&[&str]>); 9] = [
+            ("nothing", "", Some(&[])),
+            ("blanks alone", " \t ", Some(&[])),
+            ("as ssl-mgr splits", " postmap  -F lmdb:/x ", Some(&["postmap", "-F", "lmdb:/x"])),
+            ("double", "logger \"a new  key\"", Some(&["logger", "a new  key"])),
+            ("single, with the other inside", "sh -c 'echo \"x\"'", Some(&["sh", "-c", "echo \"x\""])),
+            ("in the middle of a word", "a=\"b c\"d e", Some(&["a=b cd", "e"])),
+            ("an empty argument", "a '' b", Some(&["a", "", "b"])),
+            ("a backslash is one", "a\\ b", Some(&["a\\", "b"])),
+            ("not closed", "logger \"a new key", None),
         ];
         for (case, text, expected) in cases {
             let expected = expected.map(|words| words.iter().map(|word| (*word).to_owned()).collect());
-            assert_eq!(words(text).map_err(drop), expected, "{case}");
+            assert_eq!(words(text).ok(), expected, "{case}");
         }
     }
 }

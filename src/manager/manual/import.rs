@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::super::config::Service;
+use super::super::config::Signing;
 use super::super::exchangers::{self, Exchangers};
-use super::super::issue::{self, Made, SignedBy, encode};
+use super::super::issue::{self, Made, encode};
 use super::super::lineage::{Files, Lineage, Link, Version, VersionName, version};
 use super::super::name::ServiceName;
 use super::super::renew::opening;
@@ -111,7 +112,8 @@ pub fn import(world: World<'_>, request: &Request) -> Result<Report, ManagerErro
 fn asked(run: &Run<'_>, service: Option<&str>) -> Result<Vec<ServiceName>, ManagerError> {
     let Some(word) = service else {
         let services = run.config.services.values();
-        let by_hand = services.filter(|service| issue::signer(&run.config, service) == Ok(SignedBy::Hand));
+        let by_hand =
+            services.filter(|service| matches!(run.config.signing(service), Some(Signing::Manual(_))));
         return Ok(by_hand.map(|service| service.name.clone()).collect());
     };
     let name = request::one(run, word)?;

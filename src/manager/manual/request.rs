@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::super::config::Service;
-use super::super::issue::{SignedBy, encode, signer};
+use super::super::config::{Service, Signing};
+use super::super::issue::encode;
 use super::super::lineage::{Files, Link, Version, VersionName, version};
 use super::super::name::ServiceName;
 use super::super::run::{ManagerError, Run, World};
@@ -135,13 +135,12 @@ pub(super) fn one(run: &Run<'_>, word: &str) -> Result<ServiceName, ManagerError
 
 pub(super) fn by_hand(run: &Run<'_>, service: &Service) -> Result<(), ManagerError> {
     let name = &service.name;
-    let by = match signer(&run.config, service)
-        .map_err(|error| ManagerError::Usage(format!("{name}: {error}")))?
-    {
-        SignedBy::Hand => return Ok(()),
-        SignedBy::Itself => "itself".to_owned(),
-        SignedBy::Own(by) => by.to_string(),
-        SignedBy::Acme(by) => by,
+    let by = match run.config.signing(service) {
+        Some(Signing::Manual(_)) => return Ok(()),
+        Some(Signing::Itself(_)) => "itself".to_owned(),
+        Some(Signing::Own(by, _)) => by.name.to_string(),
+        Some(Signing::Acme(by, _)) => by.to_owned(),
+        None => "nobody who is configured".to_owned(),
     };
     Err(ManagerError::Usage(format!(
         "{name} is signed by {by} and not by hand: `reseed manager renew {name}` makes its certificate; for one \
