@@ -137,9 +137,11 @@ impl Site {
 
     // ---- running ---------------------------------------------------------------------------------
 
-    /// `sslm-mgr` with these arguments, in the top directory.
+    /// `sslm-mgr` with these arguments, in the top directory; with the umask of a hardened unit, which the modes
+    /// of the tree do not depend on.
     pub fn sslm(&self, arguments: &str) -> Ran {
-        let mut command = Command::new(self.path("sslm-mgr"));
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(self.path("sslm-mgr"));
         command.args(arguments.split_whitespace()).current_dir(self.top()).env_remove("SSL_MGR_TOPDIR");
         Ran::of(&format!("sslm-mgr {arguments}"), command.stdin(Stdio::null()))
     }
