@@ -79,7 +79,7 @@ fn failed_renewal_publishes_no_half_made_next() {
             fs::copy(site.path(&format!("{WEB}/curr/{file}")), half.join(file)).unwrap();
         }
         symlink("db/20200101-00:00:00", site.path(&format!("{WEB}/next"))).unwrap();
-        let production = site.production("prod");
+        let production = site.files("prod");
 
         site.sslm("-s").exits(0).says("next was not complete");
         site.sslm("-roll")
@@ -87,7 +87,7 @@ fn failed_renewal_publishes_no_half_made_next() {
             .says("example.com/web: next was not complete; it is made anew when it is due");
         assert!(!site.has(&format!("{WEB}/next")), "{case}");
         assert_eq!(site.link(&format!("{WEB}/curr")), curr, "{case}");
-        assert_eq!(site.production("prod"), production, "{case}");
+        assert_eq!(site.files("prod"), production, "{case}");
         assert_eq!(site.told(), [""; 0], "{case}");
         fs::remove_dir_all(half).unwrap();
     }
@@ -350,11 +350,11 @@ fn renewing_again_before_the_roll_issues_nothing() {
 #[test]
 fn staging_touches_nothing_that_is_served() {
     let site = Site::running();
-    let (certs, production) = (site.production("certs"), site.production("prod"));
+    let (certs, production) = (site.files("certs"), site.files("prod"));
     for arguments in ["-t -f -renew", "-t -f -renew -roll", "-t -roll", "-t"] {
         site.sslm(arguments);
-        assert_eq!(site.production("prod"), production, "{arguments}");
-        assert_eq!(site.production("certs"), certs, "{arguments}");
+        assert_eq!(site.files("prod"), production, "{arguments}");
+        assert_eq!(site.files("certs"), certs, "{arguments}");
         assert!(!site.has(&format!("{WEB}/next")), "{arguments}");
         assert_eq!(site.told(), [""; 0], "{arguments}");
     }
@@ -440,6 +440,18 @@ fn options_that_did_nothing_or_too_much_do_what_they_say() {
         }
     }
     site.sslm("-n -f -renew").says("example.com/web: would be renewed: on demand");
-    site.sslm("dev -certs-prod").exits(0);
-    assert_eq!(site.told(), [""; 0], "no restarts");
+    site.sslm("-n").says("example.com/mail: would be put right: curr was missing or broken");
+    fs::remove_dir_all(site.path(LIVE)).unwrap();
+    let said = site.manager("distribute --dry-run");
+    said.exits(0).says("note: example.com/web: curr would be copied to production");
+    said.says("note: would be done: localhost: ").says("/web reload");
+    assert!(!site.has(LIVE) && site.told().is_empty());
+    // Copies and tells nobody, but does not forget whom.
+    site.sslm("dev -certs-prod")
+        .exits(1)
+        .says("example.com/web: copied to production")
+        .says("still to be done: ");
+    assert_eq!(site.told(), [""; 0]);
+    site.sslm("").exits(0);
+    assert_eq!(site.told(), ["web check", "web reload", "zone --serial_bump example.com"]);
 }

@@ -41,10 +41,10 @@ fn model() -> Arc<TempDir> {
 }
 
 /// The commands of a site; each is a link to `tell`.
-const COMMANDS: [&str; 6] = ["smtp", "imap", "web", "other", "zone", "copied"];
+const COMMANDS: [&str; 5] = ["smtp", "imap", "web", "zone", "copied"];
 
-/// A root that signs `example.com/web` and `example.com/mail` itself, on keys that are made quickly; servers
-/// and zone are told, and the fourth part of it stands for more tables.
+/// A root that signs `example.com/web` and `example.com/mail` itself, on keys that are made quickly; two sorts
+/// of server and the zone are told.
 const SMALL: &str = "[globals]\nprod_cert_dir = 'prod'\nmin_roll_mins = 0\n\
     [[groups]]\nactive = true\ndomain = 'ca'\nservices = ['root']\n\
     [[groups]]\nactive = true\ndomain = 'example.com'\nservices = ['web', 'mail']\n\
@@ -137,9 +137,11 @@ impl Site {
 
     // ---- running ---------------------------------------------------------------------------------
 
-    /// `sslm-mgr` with these arguments, in the top directory.
+    /// `sslm-mgr` with these arguments, in the top directory; with the umask of a hardened unit, which the modes
+    /// of the tree do not depend on.
     pub fn sslm(&self, arguments: &str) -> Ran {
-        let mut command = Command::new(self.path("sslm-mgr"));
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(self.path("sslm-mgr"));
         command.args(arguments.split_whitespace()).current_dir(self.top()).env_remove("SSL_MGR_TOPDIR");
         Ran::of(&format!("sslm-mgr {arguments}"), command.stdin(Stdio::null()))
     }
@@ -218,7 +220,7 @@ impl Site {
         Snapshot::of(self.top())
     }
 
-    /// What has changed since, not counting the lock, which is held by whoever acts.
+    /// The paths that have changed since.
     #[track_caller]
     pub fn changed(&self, before: &Snapshot) -> BTreeSet<String> {
         before.changed(&self.snapshot())
@@ -304,8 +306,8 @@ impl Site {
         self.text(&format!("certs/ca/{authority}/issued.jsonl")).lines().count()
     }
 
-    /// Every file of the production tree by its path, but not what is put there beside the services.
-    pub fn production(&self, top: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    /// Every file below a directory.
+    pub fn files(&self, top: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         let files = walkdir::WalkDir::new(self.path(top)).into_iter().map(Result::unwrap);
         files
             .filter(|entry| entry.file_type().is_file())

@@ -16,6 +16,9 @@ use xattr::FileExt as _;
 
 use super::{Attributes, Kind, Lock, PathError, Root, Status, open_at, split};
 
+/// For owner, group and others, without the bits that a directory inherits.
+const PERMISSIONS: u32 = 0o777;
+
 impl Root {
     /// Creates a new file with its final owner and mode before the first octet is in it, and
     /// flushes it to stable storage.
@@ -168,10 +171,23 @@ impl Root {
         let handle = self.open_directory(&resolved, OFlag::O_PATH)?;
         self.change(path)?;
         match mkdirat(&handle, name, Mode::from_bits_truncate(mode)) {
-            Ok(()) => Ok(Some(resolved)),
-            Err(Errno::EEXIST) => Ok(None),
-            Err(error) => Err(PathError::new(path, error)),
+            Ok(()) => {}
+            Err(Errno::EEXIST) => return Ok(None),
+            Err(error) => return Err(PathError::new(path, error)),
         }
+        self.widen(&resolved.join(name), mode)?;
+        Ok(Some(resolved))
+    }
+
+    /// Gives a new directory what the umask took from its mode; what it has from the one above it stays.
+    fn widen(&self, directory: &Path, mode: u32) -> Result<(), PathError> {
+        let handle = File::from(self.open_directory(directory, OFlag::O_RDONLY)?);
+        let there = handle.metadata().map_err(|error| PathError::new(directory, error))?.mode();
+        if there & PERMISSIONS == mode & PERMISSIONS {
+            return Ok(());
+        }
+        let wanted = Mode::from_bits_truncate(there & !PERMISSIONS | mode & PERMISSIONS);
+        fchmod(&handle, wanted).map_err(|error| PathError::new(directory, error))
     }
 
     /// Flushes a directory's entries to stable storage: without this a rename may be lost.

@@ -54,6 +54,19 @@ fn a_file_has_its_mode_whatever_the_umask() {
     }
 }
 
+/// What the umask of nearly everybody takes away is among these.
+#[test]
+fn a_directory_has_its_mode_whatever_the_umask() {
+    let (dir, root) = scratch();
+    let above = dir.path().join("etc/ssl");
+    std::fs::set_permissions(&above, std::fs::Permissions::from_mode(0o2755)).unwrap();
+    for mode in [0o700, 0o750, 0o755, 0o770, 0o777] {
+        root.make_directory(&PathBuf::from(format!("/etc/ssl/{mode:o}")), mode).unwrap();
+        let meta = std::fs::metadata(above.join(format!("{mode:o}"))).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o7777, 0o2000 | mode, "and the group of the one above");
+    }
+}
+
 #[test]
 fn nothing_is_created_through_a_link_or_over_a_file() {
     let (dir, root) = scratch();
