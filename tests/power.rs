@@ -8,6 +8,9 @@
 //! of the program knows of this test. Without root, or without a tool, every case is reported as ignored;
 //! `RESEED_TESTS_REQUIRE_ALL=1` makes that a failure.
 
+#[path = "power/manager.rs"]
+mod manager;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
     if let Some(reason) = &missing {
         eprintln!("power: no power can be cut: {reason}");
     }
-    let cases: [(&str, fn()); 7] = [
+    let cases: [(&str, fn()); 9] = [
         ("what_was_not_flushed_is_lost", what_was_not_flushed_is_lost),
         ("what_is_reported_as_done_is_on_the_disk", what_is_reported_as_done_is_on_the_disk),
         ("all_is_flushed_before_it_is_decided_on", all_is_flushed_before_it_is_decided_on),
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
         ("cut_before_every_change_once_names_have_reached_the_disk", cut_before_every_change),
         ("cut_again_while_recovering", cut_again_while_recovering),
         ("cut_at_random_moments", cut_at_random_moments),
+        ("manager_cut_while_it_renews", manager::cut_while_it_renews),
+        ("manager_cut_while_it_rolls", manager::cut_while_it_rolls),
     ];
     let cases = cases.map(|(name, case)| {
         let missing = missing.clone();
@@ -316,8 +321,13 @@ impl Machine {
 
     /// Runs `apply` up to right before a system call, cuts the power there, and starts again.
     fn cut_before(&self, step: &Step, cut: Cut) {
+        self.cut_in(&["apply"], step, cut);
+    }
+
+    /// Likewise for another command.
+    fn cut_in(&self, command: &[&str], step: &Step, cut: Cut) {
         let switch = self.switch();
-        let status = self.killed_before(step);
+        let status = self.killed_before(command, step);
         self.cut(switch, cut);
         assert_eq!(status.signal(), Some(9), "{step} was never called: {status}");
     }
@@ -329,23 +339,27 @@ impl Machine {
         Switch { helper: helper.spawn().unwrap() }
     }
 
-    fn killed_before(&self, step: &Step) -> ExitStatus {
+    fn killed_before(&self, command: &[&str], step: &Step) -> ExitStatus {
         let Step { call, count } = step;
         let mut strace = strace("/dev/null", call);
         strace.args(["-e", &format!("inject={call}:signal=SIGKILL:when={count}")]);
-        self.under(strace).status().unwrap()
+        self.under(strace, command).status().unwrap()
     }
 
     /// Runs `apply`; returns what strace tells of the system calls that change files, and of its end.
     fn trace(&self) -> String {
+        self.trace_of(&["apply"])
+    }
+
+    fn trace_of(&self, command: &[&str]) -> String {
         let trace = self.image.with_extension("trace");
-        checked(&mut self.under(strace(&trace, &format!("{CHANGES},{EXIT}"))));
+        checked(&mut self.under(strace(&trace, &format!("{CHANGES},{EXIT}")), command));
         fs::read_to_string(&trace).unwrap()
     }
 
-    fn under(&self, mut strace: Command) -> Command {
-        let apply = self.reseed(&["apply"]);
-        strace.arg(apply.get_program()).args(apply.get_args()).stdout(Stdio::null());
+    fn under(&self, mut strace: Command, command: &[&str]) -> Command {
+        let reseed = self.reseed(command);
+        strace.arg(reseed.get_program()).args(reseed.get_args()).stdout(Stdio::null());
         strace
     }
 

@@ -53,12 +53,15 @@ pub fn roll(world: World<'_>, request: &Request) -> Result<Report, ManagerError>
         let outcome = match (decision, lineage.waiting()) {
             (Err(error), _) => Outcome::Failed { error },
             (Ok(decision @ Roll::Now(_)), Some(next)) if !request.dry_run => {
-                match switch(&run, name, lineage, next) {
+                let proven = next.prove();
+                match proven
+                    .and_then(|()| switch(&run, name, lineage, next).map_err(|error| error.to_string()))
+                {
                     Ok(one) => {
                         moves.push(one);
                         Outcome::Rolled { version: next.name.clone(), reason: decision.to_string() }
                     }
-                    Err(error) => Outcome::Failed { error: error.to_string() },
+                    Err(error) => Outcome::Failed { error },
                 }
             }
             (Ok(decision), _) => Outcome::Left { reason: decision.to_string() },

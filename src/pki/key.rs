@@ -3,19 +3,20 @@
 use std::fmt;
 
 use der::Encode;
-use der::asn1::{BitString, Null, ObjectIdentifier};
+use der::asn1::{BitString, Null, ObjectIdentifier, OctetStringRef};
 use ed25519_dalek::pkcs8::{EncodePrivateKey as _, KeypairBytes};
 use getrandom::{SysRng, rand_core::UnwrapErr};
 use p256::elliptic_curve::Generate;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey, EncodeRsaPublicKey, LineEnding};
-use rsa::pkcs8::DecodePrivateKey;
+use rsa::pkcs8::{AlgorithmIdentifierRef, DecodePrivateKey, PrivateKeyInfoRef, SecretDocument};
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
+use sec1::EcPrivateKey;
 use sha2::{Digest, Sha256};
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, Container, armor};
+use super::{Algorithm, Container, armor, public_half};
 
 /// Content that may hold a private key: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -138,7 +139,12 @@ impl PrivateKey {
                 .or_else(|| rsa::RsaPrivateKey::from_pkcs8_der(der).ok().map(rsa_kind)),
             _ => None,
         };
-        kind.ok_or(KeyError::Unreadable).and_then(Self::from_kind)
+        let secret = kind.ok_or(KeyError::Unreadable)?;
+        match (&secret, public_half::stated(label, der)) {
+            // The library has compared it with the secret.
+            (Kind::P256(_) | Kind::P384(_) | Kind::P521(_), Some(public)) => Ok(Self { secret, public }),
+            _ => Self::from_kind(secret),
+        }
     }
 
     /// Reads the first private key in a PEM text, with anything around it.
@@ -173,9 +179,9 @@ impl PrivateKey {
     pub fn to_pem(&self, container: Container) -> Result<Secret, KeyError> {
         let end = LineEnding::LF;
         let text = match (&self.secret, container) {
-            (Kind::P256(key), Container::Pkcs8) => key.to_pkcs8_pem(end).map_err(library)?,
-            (Kind::P384(key), Container::Pkcs8) => key.to_pkcs8_pem(end).map_err(library)?,
-            (Kind::P521(key), Container::Pkcs8) => key.to_pkcs8_pem(end).map_err(library)?,
+            (Kind::P256(key), Container::Pkcs8) => self.point_pem(PRIME256V1, &key.to_bytes())?,
+            (Kind::P384(key), Container::Pkcs8) => self.point_pem(SECP384R1, &key.to_bytes())?,
+            (Kind::P521(key), Container::Pkcs8) => self.point_pem(SECP521R1, &key.to_bytes())?,
             (Kind::Rsa(key), Container::Pkcs8) => key.to_pkcs8_pem(end).map_err(library)?,
             // Without the public half: that is version 1, and OpenSSL 3.0 and GnuTLS 3.7 read no other.
             (Kind::Ed25519(key), _) => KeypairBytes { secret_key: key.to_bytes(), public_key: None }
@@ -187,6 +193,18 @@ impl PrivateKey {
             (Kind::Rsa(key), Container::Traditional) => key.to_pkcs1_pem(end).map_err(library)?,
         };
         Ok(Secret::new(text.as_bytes()))
+    }
+
+    /// PKCS#8 of a key on a curve, with the public half that is known already: the library would compute it anew,
+    /// which costs as much as the key itself did.
+    fn point_pem(&self, curve: ObjectIdentifier, secret: &[u8]) -> Result<Zeroizing<String>, KeyError> {
+        let key = EcPrivateKey { private_key: secret, parameters: None, public_key: Some(&self.public) };
+        let key = Zeroizing::new(key.to_der().map_err(library)?);
+        let algorithm = AlgorithmIdentifierRef { oid: EC_PUBLIC_KEY, parameters: Some((&curve).into()) };
+        let key = OctetStringRef::new(&key).map_err(library)?;
+        let document =
+            SecretDocument::encode_msg(&PrivateKeyInfoRef::new(algorithm, key)).map_err(library)?;
+        document.to_pem("PRIVATE KEY", LineEnding::LF).map_err(library)
     }
 
     /// Which kind of key it is.

@@ -11,6 +11,7 @@ pub mod key;
 pub mod path;
 #[cfg(test)]
 pub(crate) mod peer;
+pub mod public_half;
 pub mod serial;
 pub mod signature;
 pub mod ssh;

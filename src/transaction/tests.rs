@@ -145,6 +145,62 @@ fn survives_a_crash_before_any_change() {
     assert!(steps > 30 && kept_old > 30 && kept_new > 3, "{steps} {kept_old} {kept_new}");
 }
 
+/// Then no file and no directory is flushed by itself, but the file system as a whole.
+#[test]
+fn survives_a_crash_with_more_directories_than_are_flushed_one_by_one() {
+    let many = || {
+        let (dir, root) = machine();
+        for number in 0..ONE_BY_ONE + 8 {
+            let directory = dir.path().join(format!("srv/{number}"));
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join("x"), "old").unwrap();
+        }
+        (dir, root)
+    };
+    let all = |root: &Root| {
+        let changes: Vec<_> = (0..ONE_BY_ONE + 8)
+            .map(|number| Change::File {
+                path: format!("/srv/{number}/x").into(),
+                content: Secret::new("new"),
+                attributes: own_attributes(0o600),
+                exact: false,
+            })
+            .collect();
+        Staged::begin(root, "many", &changes, "recorded".into(), None)?.swap()?.commit()?.finish()
+    };
+    let (dir, root) = many();
+    let old = state(dir.path());
+    root.cut_power_after(usize::MAX);
+    all(&root).unwrap();
+    let (steps, new) = (root.changes(), state(dir.path()));
+    let (mut kept_old, mut kept_new) = (0, 0);
+    for step in 0..=steps {
+        let (dir, root) = many();
+        root.cut_power_after(step);
+        let outcome = all(&root);
+        // Every seventh recovery is cut, too.
+        let again = Root::open(dir.path()).unwrap();
+        if step % 7 == 0 {
+            again.cut_power_after(step / 7);
+        }
+        let _ = put_in_order(&again);
+        put_in_order(&Root::open(dir.path()).unwrap()).unwrap_or_else(|error| panic!("{step}: {error}"));
+        let found = state(dir.path());
+        assert!(found == old || found == new, "{step}: a mixture: {found:?}");
+        assert!(outcome.is_err() || found == new, "{step}: what was reported as done is done");
+        if found == old {
+            kept_old += 1;
+        } else {
+            kept_new += 1;
+        }
+    }
+    println!("{steps} stops in {} directories: {kept_old} all old, {kept_new} all new", ONE_BY_ONE + 8);
+    // Made, owned, written, kept, swapped, cleared; and the flushes, with those of the journal.
+    let changes = 6 * (ONE_BY_ONE + 8);
+    assert!(steps > changes && steps < changes + ONE_BY_ONE, "{steps}: flushed one by one");
+    assert!(kept_old > 30 && kept_new > 3, "{kept_old} {kept_new}");
+}
+
 #[test]
 fn a_swap_that_is_taken_back_leaves_the_very_same_files() {
     let (dir, root) = machine();

@@ -6,15 +6,24 @@
 mod look;
 mod site;
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::look::Look;
 use self::site::{Command, Site};
-use super::lineage::Link;
+use super::lineage::{Link, version};
 use super::report::Report;
 use super::run::{ManagerError, World};
 use super::settle::Extent;
 use super::{clean, distribute, renew, revoke, roll};
+use crate::pki::container;
+use crate::pki::inspect::Certificate;
+use crate::pki::key::PrivateKey;
 use crate::pki::x509::crl::Reason;
 use crate::system::root::Root;
 
@@ -197,6 +206,70 @@ fn ends(site: &Site, (days, command): (i64, Command), end: End, after: usize) ->
         End::RefusedOnce => root.refuse_after(after),
     }
     catch_unwind(AssertUnwindSafe(|| site.run(&root, days, command))).ok().and_then(Result::ok)
+}
+
+/// Somebody who opens the directory once, and somebody who looks whether it still was the same, read key and
+/// certificate of one version, however often it is exchanged.
+#[test]
+fn a_reader_never_has_the_key_of_another_certificate() {
+    const ROLLS: i64 = 20;
+    let site = Site::new();
+    for (days, command) in ROLLED {
+        site.run(&site.root(), *days, *command).unwrap();
+    }
+    let curr = site.path("production/example.com/web/curr");
+    let is_over = AtomicBool::new(false);
+    let (whole, gone, moved) = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut whole, mut gone, mut moved) = (0, 0, 0);
+            let mut pairs = BTreeSet::new();
+            let mut is_pair = |directory: &Path| {
+                let read = |file: &str| fs::read(directory.join(file)).ok();
+                let (key, certificate) = (read(version::KEY)?, read(version::CERTIFICATE)?);
+                if pairs.contains(&(key.clone(), certificate.clone())) {
+                    return Some(true);
+                }
+                let der = container::read(&certificate).certificates.remove(0);
+                let digest = Certificate::from_der(&der).unwrap().public_digest;
+                let fits = PrivateKey::from_pem(&key).unwrap().public_digest() == digest;
+                if fits {
+                    pairs.insert((key, certificate));
+                }
+                Some(fits)
+            };
+            while !is_over.load(Ordering::Relaxed) {
+                // By one handle: what was exchanged is removed file by file, so that one may be gone.
+                let handle = fs::File::open(&curr).expect("there is always a curr");
+                match is_pair(Path::new(&format!("/proc/self/fd/{}", handle.as_raw_fd()))) {
+                    Some(fits) => {
+                        assert!(fits, "by one handle");
+                        whole += 1;
+                    }
+                    None => gone += 1,
+                }
+                // By two paths.
+                let inode = || fs::metadata(&curr).expect("there is always a curr").ino();
+                let before = inode();
+                let fits = is_pair(&curr);
+                match inode() == before {
+                    true => assert_eq!(fits, Some(true), "by two paths to the same directory"),
+                    false => moved += 1,
+                }
+            }
+            (whole, gone, moved)
+        });
+        for day in 1..=ROLLS {
+            site.run(&site.root(), 10 * day, renew_all).unwrap();
+            let report = site.run(&site.root(), 10 * day + 1, roll).unwrap();
+            assert!(!report.has_failed() && report.published.len() == 4, "{report:#?}");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    println!(
+        "{whole} readings of one directory during {ROLLS} rolls, {gone} of one that went; {moved} exchanged between"
+    );
+    assert!(whole > 100, "{whole} readings");
 }
 
 // ---- what is run -------------------------------------------------------------------------------------

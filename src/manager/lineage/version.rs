@@ -5,9 +5,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::VersionName;
-use crate::pki::container;
 use crate::pki::inspect::Certificate;
-use crate::pki::key::Secret;
+use crate::pki::key::{PrivateKey, Secret, public_digest};
+use crate::pki::{armor, container, public_half};
 
 /// The private key (PKCS#8).
 pub const KEY: &str = "privkey.pem";
@@ -134,6 +134,19 @@ impl Version {
         Self { name, files, certificate, made, problems }
     }
 
+    /// Computes what was believed when it was examined: that its key is the certificate's.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn prove(&self) -> Result<(), String> {
+        let text = self.files.key.as_ref().ok_or_else(|| format!("{KEY} is missing"))?;
+        let key = PrivateKey::from_pem(text.reveal()).map_err(|error| format!("{KEY}: {error}"))?;
+        match &self.certificate {
+            Some(certificate) if certificate.public_digest == key.public_digest() => Ok(()),
+            _ => Err(format!("{KEY} is not the key of {CERTIFICATE}")),
+        }
+    }
+
     /// Says whether it can be served: all files are there, and belong together.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
@@ -143,6 +156,12 @@ impl Version {
 fn key_problem(files: &Files, certificate: Option<&Certificate>) -> Option<String> {
     let Some(text) = &files.key else { return Some(format!("{KEY} is missing")) };
     let certificate = certificate?;
+    // What stands beside the secret is believed: a key that was damaged differs from the one in the bundle.
+    let block = armor::blocks(text.reveal()).into_iter().find(|block| block.label.ends_with("PRIVATE KEY"));
+    let stated = block.and_then(|block| public_half::stated(&block.label, &block.body.ok()?));
+    if stated.is_some_and(|bits| public_digest(&bits) == certificate.public_digest) {
+        return None;
+    }
     match container::read(text.reveal()).key {
         Some((Ok(key), _)) if key.public_digest() == certificate.public_digest => None,
         Some((Ok(_), _)) => Some(format!("{KEY} is not the key of {CERTIFICATE}")),
