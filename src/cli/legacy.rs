@@ -54,8 +54,6 @@ fn understood(line: Vec<String>) -> Result<CommandLine, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     /// Every command line that comes out of an old call is one of ours.
@@ -82,8 +80,6 @@ mod tests {
             "sslm-tlsa-hash",
             "sslm-tlsa-hash certs/example.com/web/curr",
         ];
-        let ours = CommandLine::command();
-        let manager = ours.find_subcommand("manager").unwrap();
         let mut understood = 0;
         for call in calls {
             let mut words = call.split_whitespace().map(str::to_owned);
