@@ -1,0 +1,209 @@
+//! What belongs into the zones of the groups whose services have TLSA records, and how it gets there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::config::Service;
+use super::dane;
+use super::deliver;
+use super::exchangers::Exchangers;
+use super::issue::records;
+use super::lineage::{Files, Lineage, Link, Version};
+use super::name::ServiceName;
+use super::pending::{Action, Pending};
+use super::published::Published;
+use super::report::Report;
+use super::run::{Run, groups};
+use crate::system::root::PathError;
+use crate::transaction::replace;
+
+/// What belongs into the zones of some groups.
+#[derive(Debug)]
+pub struct Zones {
+    /// By apex domain: the text of the group's file, and the text of each record in it.
+    wanted: BTreeMap<String, (String, Vec<String>)>,
+    /// Apex domains that have no records and never had: their zones can be read again all the same.
+    bare: BTreeSet<String>,
+}
+
+impl Zones {
+    /// The records of all services of the groups: of what is served and of what will be. While a server has
+    /// not taken up the new certificate, those of the old one stay too.
+    pub fn compute(
+        run: &Run<'_>,
+        names: &[ServiceName],
+        lineages: &BTreeMap<ServiceName, Lineage>,
+        exchangers: &Exchangers,
+        pending: &Pending,
+        report: &mut Report,
+    ) -> Self {
+        let (mut wanted, mut bare) = (BTreeMap::new(), BTreeSet::new());
+        for apex in groups(names).into_iter().filter(|group| group != super::name::CA) {
+            match Self::of_group(run, &apex, lineages, exchangers, pending) {
+                Ok(Some(zone)) => {
+                    wanted.insert(apex, zone);
+                }
+                Ok(None) => {
+                    bare.insert(apex);
+                }
+                Err(error) => {
+                    report.failures.push(format!("{apex}: its TLSA records stay as they are: {error}"))
+                }
+            }
+        }
+        Self { wanted, bare }
+    }
+
+    fn of_group(
+        run: &Run<'_>,
+        apex: &str,
+        lineages: &BTreeMap<ServiceName, Lineage>,
+        exchangers: &Exchangers,
+        pending: &Pending,
+    ) -> Result<Option<(String, Vec<String>)>, String> {
+        let exchangers = exchangers.of(apex);
+        let services: Vec<&Service> = run
+            .config
+            .services
+            .values()
+            .filter(|service| service.name.group() == apex && !service.dane.is_empty())
+            .collect();
+        let has_file = run.world.root.status(&run.tree.group_tlsa(apex)).is_ok_and(|status| status.is_some());
+        if services.is_empty() && !has_file {
+            return Ok(None);
+        }
+        let mut versions = Vec::new();
+        for service in services {
+            let read;
+            let lineage = match lineages.get(&service.name) {
+                Some(lineage) => lineage,
+                None => {
+                    read = run.tree.lineage(&service.name).map_err(|error| error.to_string())?;
+                    &read
+                }
+            };
+            // A `curr` that cannot be told what it is would take records away that are still needed.
+            if let Some(curr) = lineage.curr.as_ref().filter(|curr| curr.certificate.is_none()) {
+                return Err(format!("{}: {}", service.name, curr.problems.join("; ")));
+            }
+            let of = |version: Option<&Version>| {
+                version.map(|version| records(service, &version.files, exchangers)).transpose()
+            };
+            let name = service.name.service();
+            let (curr, next) = (of(lineage.curr.as_ref())?, of(lineage.waiting())?);
+            let is_first = curr.is_none();
+            versions.extend(dane::publish(name, curr, next));
+            if !is_first {
+                let records = former(run, service, lineage, exchangers, pending)?;
+                if !records.is_empty() {
+                    versions.push(dane::Version { service: name.to_owned(), link: Link::Prev, records });
+                }
+            }
+        }
+        let records: BTreeSet<String> =
+            versions.iter().flat_map(|version| &version.records).map(ToString::to_string).collect();
+        Ok(Some((dane::group_file(apex, &versions), records.into_iter().collect())))
+    }
+
+    /// The zones that do not hold what they should.
+    pub fn changed(&self, published: &Published) -> BTreeSet<String> {
+        self.wanted
+            .iter()
+            .filter(|(apex, (_, records))| !published.holds(apex, records.iter().cloned()))
+            .map(|(apex, _)| apex.clone())
+            .collect()
+    }
+
+    /// Leaves the zones of some groups as they are.
+    pub fn leave<'g>(&mut self, groups: impl Iterator<Item = &'g str>) {
+        groups.for_each(|group| drop(self.wanted.remove(group)));
+    }
+
+    /// Writes the group's files, brings them to where zones include them, and has the zones read again.
+    pub fn write(
+        &self,
+        run: &Run<'_>,
+        pending: &mut Pending,
+        published: &mut Published,
+        report: &mut Report,
+    ) {
+        let is_due = |apex: &&String| pending.contains(&Action::Zone { apex: (*apex).clone() });
+        let mut due: Vec<String> = self.bare.iter().filter(is_due).cloned().collect();
+        for (apex, (text, records)) in &self.wanted {
+            let action = Action::Zone { apex: apex.clone() };
+            let written = self.file(run, apex, text);
+            match written {
+                Err(error) if pending.contains(&action) => pending.failed(&action, error),
+                // The records are those that are in the zone, but not all of their files are there.
+                Err(error) => report.failures.push(format!("{apex}: its TLSA records: {error}")),
+                Ok(()) if pending.contains(&action) => due.push(apex.clone()),
+                // Who reads the zone is not to be told: it does by itself.
+                Ok(()) => published.set(apex, records.iter().cloned(), run.world.now),
+            }
+        }
+        if due.is_empty() {
+            return;
+        }
+        match deliver::refresh_zones(run, &due) {
+            Ok(()) => {
+                for apex in due {
+                    let records =
+                        self.wanted.get(&apex).map(|(_, records)| records.clone()).unwrap_or_default();
+                    published.set(&apex, records, run.world.now);
+                    let action = Action::Zone { apex };
+                    pending.done(&action);
+                    report.done.push(action.to_string());
+                }
+            }
+            Err(error) => {
+                due.into_iter().for_each(|apex| pending.failed(&Action::Zone { apex }, error.clone()));
+            }
+        }
+    }
+
+    /// The group's file: in the state tree, in production, and in every directory of the configuration.
+    fn file(&self, run: &Run<'_>, apex: &str, text: &str) -> Result<(), String> {
+        let failed = |error: PathError| error.to_string();
+        let root = run.world.root;
+        let own = run.tree.group_tlsa(apex);
+        let name = format!("tlsa.{apex}");
+        let elsewhere = run.config.site.dns.tlsa_directories.iter().map(|directory| directory.join(&name));
+        for path in std::iter::once(own.clone()).chain(elsewhere) {
+            if root.read_optional(&path).map_err(failed)?.as_deref() != Some(text.as_bytes()) {
+                if path == own {
+                    run.tree.prepare_group(apex).map_err(failed)?;
+                }
+                replace(root, &path, text.as_bytes(), 0o644).map_err(failed)?;
+            }
+        }
+        run.production.put_text(apex, &name, text).map(drop).map_err(failed)
+    }
+}
+
+/// The records of what servers may still show: of `prev` while one of them has to be told of `curr`, and of the
+/// production copy while that is an older one.
+fn former(
+    run: &Run<'_>,
+    service: &Service,
+    lineage: &Lineage,
+    exchangers: &[String],
+    pending: &Pending,
+) -> Result<Vec<dane::Record>, String> {
+    let failed = |error: PathError| error.to_string();
+    let mut former = Vec::new();
+    if pending.holds_back(service.name.group()) {
+        let prev = run.tree.linked_version(&service.name, Link::Prev).map_err(failed)?;
+        if let Some(prev) = prev.filter(|prev| prev.certificate.is_some()) {
+            former.extend(records(service, &prev.files, exchangers)?);
+        }
+    }
+    let served = run.production.full_chain(&service.name).map_err(failed)?;
+    let curr = lineage.curr.as_ref().and_then(|curr| curr.files.full_chain.as_ref());
+    if served.is_some() && served.as_ref() != curr {
+        // What cannot be read there is shown by nobody.
+        let served = Files { full_chain: served, ..Files::default() };
+        former.extend(records(service, &served, exchangers).unwrap_or_default());
+    }
+    former.sort();
+    former.dedup();
+    Ok(former)
+}
