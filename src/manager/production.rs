@@ -8,7 +8,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::lineage::{Files, Link, Version, version};
+use super::lineage::version::{self, Part};
+use super::lineage::{Files, Link, Version};
 use super::name::ServiceName;
 use super::tree::remove_flat;
 use crate::pki::key::Secret;
@@ -46,17 +47,17 @@ impl<'a> Production<'a> {
     pub fn holds(&self, name: &ServiceName, link: Link, version: &Version) -> Result<bool, PathError> {
         let directory = self.directory(name, link);
         let files = served(name, &version.files);
-        for (file, content, is_secret) in &files {
-            let path = directory.join(file);
+        for part in &files {
+            let path = directory.join(part.file);
             let there = match self.root.read_optional(&path)? {
                 Some(there) => Secret::new(there),
                 None => return Ok(false),
             };
-            if there.reveal() != content.reveal() || (*is_secret && self.is_too_wide(&path)?) {
+            if there.reveal() != part.content || (part.is_secret && self.is_too_wide(&path)?) {
                 return Ok(false);
             }
         }
-        let known = |file: &&std::ffi::OsString| files.iter().any(|(known, ..)| known == *file);
+        let known = |file: &&std::ffi::OsString| files.iter().any(|part| part.file == *file);
         Ok(self.root.names(&directory)?.iter().filter(|file| !known(file)).count() == 0)
     }
 
@@ -126,9 +127,9 @@ impl<'a> Production<'a> {
             Some(_) => return Err(PathError::refused(&target, "is no directory; move it away")),
         };
         self.root.draft_directory(&fresh, 0o750)?;
-        for (file, content, is_secret) in served(name, &version.files) {
-            let attributes = self.attributes(&target.join(file), is_secret)?;
-            self.root.draft(&fresh.join(file), content.reveal(), &attributes)?;
+        for part in served(name, &version.files) {
+            let attributes = self.attributes(&target.join(part.file), part.is_secret)?;
+            self.root.draft(&fresh.join(part.file), part.content, &attributes)?;
         }
         Ok(Exchange { name: name.clone(), fresh, target, replaces })
     }
@@ -239,26 +240,8 @@ struct Exchange {
     replaces: bool,
 }
 
-/// What servers get of a version: file, content, whether it holds a key. The keys of our certification
-/// authorities stay where they are: no server needs them.
-fn served(name: &ServiceName, files: &Files) -> Vec<(&'static str, Secret, bool)> {
-    let open = |file, content: &Option<Vec<u8>>| {
-        content.as_ref().map(|content| (file, Secret::new(content.clone()), false))
-    };
-    let secret = |file, content: &Option<Secret>| {
-        content.as_ref().filter(|_| !name.is_ca()).map(|content| (file, content.clone(), true))
-    };
-    [
-        secret(version::KEY, &files.key),
-        open(version::REQUEST, &files.request),
-        open(version::CERTIFICATE, &files.certificate),
-        open(version::CHAIN, &files.chain),
-        open(version::FULL_CHAIN, &files.full_chain),
-        secret(version::BUNDLE, &files.bundle),
-        open(version::TLSA, &files.tlsa),
-        open(version::INFO, &files.info),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+/// What servers get of a version. The keys of our certification authorities stay where they are: no server needs
+/// them.
+fn served<'f>(name: &ServiceName, files: &'f Files) -> Vec<Part<'f>> {
+    files.parts().filter(|part| part.file != version::ISSUE && !(part.is_secret && name.is_ca())).collect()
 }

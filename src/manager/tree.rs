@@ -253,8 +253,9 @@ impl<'a> Tree<'a> {
         let directory = self.directory(name, version);
         self.root.draft_directory(&directory, GUARDED)?;
         let directory = self.root.resolve(&directory)?;
-        contents(files).into_iter().try_for_each(|(file, content, mode)| {
-            self.root.draft(&directory.join(file), content, &own_attributes(mode))
+        files.parts().try_for_each(|part| {
+            let mode = if part.is_secret { PRIVATE } else { PUBLIC };
+            self.root.draft(&directory.join(part.file), part.content, &own_attributes(mode))
         })
     }
 
@@ -414,32 +415,4 @@ pub fn remove_flat(root: &Root, directory: &Path) -> Result<(), PathError> {
         root.remove(&directory.join(name))?;
     }
     root.remove_directory(directory)
-}
-
-/// What is written of a version: file, content, mode.
-fn contents(files: &Files) -> Vec<(&'static str, &[u8], u32)> {
-    [
-        secret(version::KEY, &files.key),
-        open(version::REQUEST, &files.request),
-        open(version::CERTIFICATE, &files.certificate),
-        open(version::CHAIN, &files.chain),
-        open(version::FULL_CHAIN, &files.full_chain),
-        secret(version::BUNDLE, &files.bundle),
-        open(version::TLSA, &files.tlsa),
-        open(version::INFO, &files.info),
-        open(version::ISSUE, &files.issue),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-type Content<'a> = Option<(&'static str, &'a [u8], u32)>;
-
-fn open<'a>(file: &'static str, content: &'a Option<Vec<u8>>) -> Content<'a> {
-    content.as_ref().map(|content| (file, content.as_slice(), PUBLIC))
-}
-
-fn secret<'a>(file: &'static str, content: &'a Option<Secret>) -> Content<'a> {
-    content.as_ref().map(|content| (file, content.reveal(), PRIVATE))
 }

@@ -84,7 +84,39 @@ pub fn issue_text(made: OffsetDateTime) -> String {
     )
 }
 
+/// One file of a version.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'f> {
+    /// Its name.
+    pub file: &'static str,
+    /// What is in it.
+    pub content: &'f [u8],
+    /// There is a private key in it.
+    pub is_secret: bool,
+}
+
 impl Files {
+    /// The files that are there, keys first.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let secrets = [(KEY, &self.key), (BUNDLE, &self.bundle)];
+        let others = [
+            (REQUEST, &self.request),
+            (CERTIFICATE, &self.certificate),
+            (CHAIN, &self.chain),
+            (FULL_CHAIN, &self.full_chain),
+            (TLSA, &self.tlsa),
+            (INFO, &self.info),
+            (ISSUE, &self.issue),
+        ];
+        let secrets = secrets.into_iter().filter_map(|(file, content)| {
+            content.as_ref().map(|content| Part { file, content: content.reveal(), is_secret: true })
+        });
+        let others = others.into_iter().filter_map(|(file, content)| {
+            content.as_deref().map(|content| Part { file, content, is_secret: false })
+        });
+        secrets.chain(others)
+    }
+
     /// The files of a version whose parts are known, put together in the order of ssl-mgr: full chain is
     /// certificate and chain, bundle is key and full chain; a root, whose chain is itself, stands once.
     pub fn assemble(key: Secret, request: Vec<u8>, certificate: Vec<u8>, chain: Vec<u8>) -> Self {
