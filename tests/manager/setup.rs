@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::site::{Site, openssl};
-use crate::support::{checked, has};
+use crate::support::{RESEED, Ran, checked, has};
 
 const ROOT: &str = "certs/ca/my-root/curr/cert.pem";
 const SERVICES: [&str; 5] =
@@ -230,6 +230,14 @@ fn status_has_the_lines_of_ssl_mgr() {
     said.says("waits to be rolled");
     let json = site.manager("status --json").exits(0).json();
     assert_eq!(json["services"].as_array().unwrap().len(), SERVICES.len());
+    // On a terminal, a line for each.
+    let command = format!("{RESEED} manager --topdir {} status", site.top().display());
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &format!("stty cols 200; {command}"), "/dev/null"]).stdin(Stdio::null());
+    let table = Ran::of("status on a terminal", &mut terminal);
+    table.exits(0).says("SERVED UNTIL").says("next waits to be rolled");
+    let web = table.out.lines().find(|line| line.contains("example.com/web-self"));
+    assert!(web.is_some_and(|line| line.contains("1824 d")), "{}", table.out);
     assert_eq!(json["services"][2]["versions"][0]["key"], "secp256r1");
     // The others have a length that each kind of key has.
     for (service, key) in [("ca:my-root", "secp384r1"), ("example.com:mail-self", "secp384r1")] {

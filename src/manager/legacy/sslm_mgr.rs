@@ -147,7 +147,9 @@ fn lines(options: &Options, tasks: &Tasks) -> Result<Vec<Vec<String>>, Usage> {
             .about(&selection)
     });
     let refresh = (options.dns_refresh && !unserved).then(|| line("dns-refresh").about(&selection));
-    let status = options.status.then(|| line("status").flag(options.verb, "--sans").about(&selection));
+    let status = options
+        .status
+        .then(|| line("status").flag(true, "--long").flag(options.verb, "--sans").about(&selection));
     let asked_to_clean = options.clean_all || options.clean_keep.is_some();
     let clean = (asked_to_clean || (renew.is_some() || roll.is_some()) && !unserved).then(|| {
         line("clean")

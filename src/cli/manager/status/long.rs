@@ -1,53 +1,26 @@
-//! `reseed manager status`
+//! Every version of every service, in the layout of ssl-mgr, so that what reads it goes on reading it.
 
 use std::io::{self, Write};
 
 use time::OffsetDateTime;
 
-use super::{Failure, Status, text};
+use super::days;
+use crate::cli::text;
 use crate::manager::lineage::Link;
-use crate::manager::run::World;
-use crate::manager::status::{ServiceStatus, VersionStatus, status};
+use crate::manager::schedule::Due;
+use crate::manager::status::{ServiceStatus, Status, VersionStatus};
 
-/// Show every certificate, until when it is valid and when it is renewed
-///
-/// Only reads, whatever state the tree is in.
-#[derive(Debug, clap::Args)]
-pub struct Arguments {
-    /// Show the names of each certificate too
-    #[arg(long)]
-    sans: bool,
-    /// Write JSON
-    #[arg(long)]
-    json: bool,
-    /// Which services
-    #[arg(value_name = "SELECTION")]
-    selection: Vec<String>,
-}
-
-pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
-    let seen = status(world, &arguments.selection)?;
-    let mut out = io::stdout().lock();
-    if arguments.json {
-        text::json(&mut out, &seen)?;
-        return Ok(Status::Done);
-    }
+/// Writes all of it.
+pub fn write(out: &mut impl Write, seen: &Status, sans: bool) -> io::Result<()> {
     let mut group = "";
     for service in &seen.services {
         if service.name.group() != group {
             group = service.name.group();
             writeln!(out, "{RULE}\n{group}")?;
         }
-        of_service(&mut out, service, seen.now, arguments.sans || seen.verbose)?;
+        of_service(out, service, seen.now, sans || seen.verbose)?;
     }
-    for action in &seen.pending {
-        writeln!(out, "still to be done: {action}")?;
-    }
-    let mut messages = io::stderr().lock();
-    for fault in &seen.faults {
-        writeln!(messages, "{fault}")?;
-    }
-    Ok(Status::Done)
+    Ok(())
 }
 
 const RULE: &str = "----------------------------------------------------------------------";
@@ -67,8 +40,12 @@ fn of_service(
         let path = text::printable(&request.path.display().to_string());
         line(out, "", "request", format_args!("waits for an answer{made}: {path}"))?;
     }
-    if let Some(due) = &service.due {
-        line(out, "", "renewal", due)?;
+    match &service.due {
+        Some(due @ Due::Later { at }) => {
+            line(out, "", "renewal", format_args!("{due} (in {})", days(*at - now)))?
+        }
+        Some(due) => line(out, "", "renewal", due)?,
+        None => {}
     }
     for problem in &service.problems {
         line(out, "", "problem", problem)?;
@@ -76,7 +53,6 @@ fn of_service(
     Ok(())
 }
 
-/// The layout of ssl-mgr, so that what reads it goes on reading it.
 fn of_version(
     out: &mut impl Write,
     version: &VersionStatus,
