@@ -27,7 +27,7 @@ pub struct Request {
     pub selection: Vec<String>,
     /// Renew what is named, due or not.
     pub force: bool,
-    /// Renew authorities too, when they are due.
+    /// Renew authorities too.
     pub with_authorities: bool,
     /// Use the key of `curr` again.
     pub reuse_key: bool,
@@ -49,6 +49,16 @@ pub enum Part {
 }
 
 impl Request {
+    /// What of a service is wanted: nobody gets a new authority who only wanted everything to be renewed.
+    fn demand(&self, name: &ServiceName) -> Demand {
+        let forces = self.force || !self.only.is_empty();
+        match (forces && (self.with_authorities || !name.is_ca()), self.with_authorities) {
+            (true, _) => Demand::All,
+            (false, true) => Demand::DueWithAuthorities,
+            (false, false) => Demand::Due,
+        }
+    }
+
     /// For which key certificates are made.
     fn key(&self) -> KeyFrom {
         match (self.reuse_key, self.only.contains(&Part::Certificate)) {
@@ -111,11 +121,6 @@ fn decide(
     report: &mut Report,
 ) -> Vec<(Order, String)> {
     let targets = Targets::new(&run.config.site.renew_targets, &run.config.site.renew_spreads);
-    let demand = match (request.force || !request.only.is_empty(), request.with_authorities) {
-        (true, _) => Demand::All,
-        (false, true) => Demand::DueWithAuthorities,
-        (false, false) => Demand::Due,
-    };
     let mut orders = Vec::new();
     let mut seer = Seer::new(&run.tree, &run.config);
     for (name, lineage) in &lineages.found {
@@ -131,7 +136,8 @@ fn decide(
             lineage.waiting().and_then(|version| seer.see(service, version)),
         );
         let policy = targets.policy(service);
-        let due = schedule::due(name, curr.as_ref(), next.as_ref(), &policy, demand, run.world.now);
+        let due =
+            schedule::due(name, curr.as_ref(), next.as_ref(), &policy, request.demand(name), run.world.now);
         let outcome = match due {
             Due::Renew(reason) => match run.config.signing(service) {
                 Some(Signing::Manual(_)) => {

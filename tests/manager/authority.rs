@@ -108,7 +108,12 @@ fn forced_renewal_of_everything_ends_in_whole_chains() {
     site.sslm("-roll").exits(0);
     let root = site.path("first-root.pem");
     fs::copy(site.path(ROOT), &root).unwrap();
+    // Who only wants everything anew gets no new authority.
     site.sslm("-f -renew").exits(0);
+    assert!(
+        !site.path("certs/ca/my-root/next").is_symlink() && !site.path("certs/ca/my-int/next").is_symlink()
+    );
+    site.sslm("-f -renew ca:ALL example.com:ALL").exits(0);
     site.sslm("-f -roll").exits(0);
     // Who trusts the first root still can; what is served was not mixed.
     for service in &SERVICES[1..] {

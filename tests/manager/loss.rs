@@ -243,7 +243,7 @@ fn exchangers_of_equal_preference_all_have_records() {
 fn two_runs_within_a_second_share_no_directory() {
     let site = Site::small();
     let at = now();
-    let forced = renew::Request { force: true, ..renew::Request::default() };
+    let forced = renew::Request { force: true, with_authorities: true, ..renew::Request::default() };
     let mut versions = BTreeSet::new();
     for _ in 0..3 {
         site.renew_at(at, &forced);

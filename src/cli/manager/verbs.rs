@@ -12,7 +12,7 @@ use crate::pki::x509::crl::Reason;
 /// --renew-ca says so, or when they have no certificate yet: who trusts them has to be told.
 #[derive(Debug, clap::Args)]
 pub struct Renew {
-    /// Renew what is named, due or not
+    /// Renew what is named, due or not; authorities only with --renew-ca
     #[arg(short, long)]
     force: bool,
     /// Use the key of `curr` again

@@ -279,7 +279,7 @@ fn renew(world: World<'_>) -> Result<Report, ManagerError> {
 }
 
 fn renew_all(world: World<'_>) -> Result<Report, ManagerError> {
-    renew::renew(world, &renew::Request { force: true, ..renew::Request::default() })
+    renew::renew(world, &renew::Request { force: true, with_authorities: true, ..renew::Request::default() })
 }
 
 fn renew_with_the_same_key(world: World<'_>) -> Result<Report, ManagerError> {
