@@ -71,6 +71,10 @@ impl Zones {
         if services.is_empty() && !has_file {
             return Ok(None);
         }
+        // Which records it has is not known; to leave them out would withdraw what servers still show.
+        if let Some(refused) = run.config.refused.iter().find(|name| has_file && name.group() == apex) {
+            return Err(format!("the configuration of {refused} cannot be used"));
+        }
         let mut versions = Vec::new();
         for service in services {
             let read;

@@ -157,3 +157,19 @@ fn records_of_what_could_not_be_copied_stay() {
     assert_eq!(site.records(ZONE).len(), old.len());
     assert_eq!(site.text("prod/example.com/mail/curr/cert.pem"), site.text(&format!("{MAIL}/curr/cert.pem")));
 }
+
+/// Which records a service has is not known while its file cannot be understood: those that are published stay.
+#[test]
+fn records_of_what_cannot_be_understood_stay() {
+    let site = Site::with_dane("[[465, 'tcp', 3, 1, 1]]");
+    let published = site.records(ZONE);
+    assert!(!published.is_empty());
+    let file = "conf.d/example.com/mail";
+    let text = site.text(file);
+    site.write(file, &text.replace("dane_tls", "dane_tls = 1 # "));
+    site.sslm("-renew").exits(1).complains("its TLSA records stay as they are");
+    assert_eq!(site.records(ZONE), published);
+    site.write(file, &text);
+    site.sslm("-renew").exits(0);
+    assert_eq!(site.records(ZONE), published);
+}
