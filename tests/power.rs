@@ -645,7 +645,9 @@ fn steps(trace: &str) -> Vec<Step> {
 /// The calls of the main thread in a trace, each with its arguments and what came of it:
 /// `PID call(arguments) = result`.
 fn calls(trace: &str) -> impl Iterator<Item = (&str, &str)> {
-    let main = trace.split_whitespace().next().unwrap_or_default();
+    // Others may be the first to change a file, but only the main thread ends the program.
+    let last = trace.lines().rev().find(|line| line.contains(EXIT)).unwrap_or_default();
+    let main = last.split_whitespace().next().unwrap_or_default();
     let is_word = |text: &str| text.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'_');
     trace
         .lines()
@@ -736,7 +738,12 @@ fn template() -> &'static Template {
 
 /// Makes an empty disk.
 fn blank() -> Result<PathBuf, String> {
-    let image = scratch().join("blank.disk");
+    blank_as("blank.disk")
+}
+
+/// Makes an empty disk under a name that nobody else makes one under at the same time.
+fn blank_as(name: &str) -> Result<PathBuf, String> {
+    let image = scratch().join(name);
     let made = File::create(&image).and_then(|file| file.set_len(6 << 20));
     made.map_err(|error| format!("{}: {error}", image.display()))?;
     let mut mkfs = tool("mkfs.ext4");

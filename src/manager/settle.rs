@@ -18,6 +18,7 @@ use super::published::Published;
 use super::remember::remember;
 use super::report::Report;
 use super::run::{ManagerError, Run, groups};
+use super::status::told;
 use super::zones::Zones;
 use crate::system::root::PathError;
 
@@ -35,6 +36,9 @@ pub struct Extent {
 /// # Errors
 /// [`ManagerError`] when nothing could be begun; everything else is in the report.
 pub fn settle(run: &Run<'_>, names: &[ServiceName], extent: Extent) -> Result<Report, ManagerError> {
+    // Of a system that does not run, nothing is run here: it is told when it does.
+    let is_live = run.world.root.is_live();
+    let extent = Extent { acts: extent.acts && is_live, ..extent };
     let mut report = Report::default();
     let lineages = read(run, names, &mut report);
     let Agenda { stale, mut pending, mut published, exchangers } =
@@ -46,8 +50,8 @@ pub fn settle(run: &Run<'_>, names: &[ServiceName], extent: Extent) -> Result<Re
     let copied = changed(&stale).into_iter().filter(|name| !failed.contains_key(name));
     report.published.extend(copied.map(|name| name.to_string()));
     tidy(run, &lineages, &failed, &mut report);
-    let told = |(name, error): (&ServiceName, &PathError)| format!("{name}: the production copy: {error}");
-    report.failures.extend(failed.iter().map(told));
+    let refused = |(name, error): (&ServiceName, &PathError)| format!("{name}: the production copy: {error}");
+    report.failures.extend(failed.iter().map(refused));
     if extent.acts {
         act(run, &mut pending, &mut report);
         // Once more, because who has been told by now needs the old records no longer.
@@ -62,10 +66,11 @@ pub fn settle(run: &Run<'_>, names: &[ServiceName], extent: Extent) -> Result<Re
         run.save_published(&published)?;
         run.save_pending(&pending)?;
     }
-    report.pending.extend(pending.iter().map(|(action, state)| match &state.error {
-        Some(error) => format!("{action}: {error} (attempt {})", state.attempts),
-        None => action.to_string(),
-    }));
+    let left = pending.iter().map(|(action, state)| told(action, state));
+    match is_live {
+        true => report.pending.extend(left),
+        false => report.notes.extend(left.map(|left| format!("to be done when this system runs: {left}"))),
+    }
     Ok(report)
 }
 

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::site::Site;
-use crate::support::{Ran, has};
+use crate::support::{RESEED, Ran, has};
 
 #[test]
 fn keys_of_authorities_are_not_copied_to_where_servers_read() {
@@ -189,4 +189,21 @@ fn certificates_say_what_they_are_for_and_no_more() {
     }
     let end = |name: &str| site.field(&format!("certs/{name}/curr/cert.pem"), "-enddate");
     assert_eq!(end("example.com/web-self"), end("ca/my-int"), "no longer than who signed it");
+}
+
+/// With --root, commands of the configuration were run on the system that runs.
+#[test]
+fn of_another_root_nothing_is_run() {
+    let site = Site::running();
+    let offline = |arguments: &str| {
+        let mut command = Command::new(RESEED);
+        command.arg("--root").arg(site.top()).args(["manager", "--topdir", "/"]);
+        Ran::of(arguments, command.args(arguments.split_whitespace()).stdin(Stdio::null()))
+    };
+    offline("renew --force example.com").exits(0);
+    let rolled = offline("roll --force example.com");
+    rolled.exits(0).says("example.com/web: curr is ").says("to be done when this system runs: ");
+    assert_eq!(site.told(), [""; 0]);
+    site.sslm("").exits(0);
+    assert!(site.told().contains(&"web reload".to_owned()), "it is remembered");
 }
