@@ -14,7 +14,7 @@ use reseed::system::root::Root;
 use super::{Cut, EXIT, Machine, blank_as, checked, spread, steps, tried};
 
 const SERVICES: [&str; 4] = ["ca/int", "ca/root", "example.com/mail", "example.com/web"];
-const RENEW: &[&str] = &["manager", "--topdir", "/top", "renew", "--force"];
+const RENEW: &[&str] = &["manager", "--topdir", "/top", "renew", "--force", "--renew-ca"];
 const ROLL: &[&str] = &["manager", "--topdir", "/top", "roll", "--force"];
 const DISTRIBUTE: &[&str] = &["manager", "--topdir", "/top", "distribute"];
 /// So many moments of each run.
