@@ -62,7 +62,7 @@ impl<'a> Production<'a> {
     }
 
     fn is_too_wide(&self, path: &Path) -> Result<bool, PathError> {
-        Ok(self.root.attributes(path)?.mode & !WIDEST_SECRET != 0)
+        Ok(is_too_wide(&self.root.attributes(path)?))
     }
 
     /// Copies versions to where servers read them. A file keeps the owner, mode and attributes that the last
@@ -155,8 +155,7 @@ impl<'a> Production<'a> {
             Err(error) if error.is_missing() => fallback,
             Err(error) => return Err(error),
         };
-        let mode = if is_secret { kept.mode & WIDEST_SECRET } else { kept.mode };
-        Ok(Attributes { mode, ..kept })
+        Ok(if is_secret { narrowed(kept) } else { kept })
     }
 
     /// Takes away what nobody reads: what an interrupted run left, and the copy of `next` when there is none any
@@ -232,6 +231,29 @@ impl<'a> Production<'a> {
     }
 }
 
+/// Says whether a file with a key is for more than its owner, its group and those whom an ACL names. Where there
+/// is an ACL, the bits of the group are its mask.
+fn is_too_wide(attributes: &Attributes) -> bool {
+    let widest = if has_acl(attributes) { WIDEST_SECRET | 0o070 } else { WIDEST_SECRET };
+    attributes.mode & !widest != 0
+}
+
+/// The same for no more than may have it; an ACL that says otherwise goes.
+fn narrowed(mut attributes: Attributes) -> Attributes {
+    if is_too_wide(&attributes) {
+        attributes.extended.retain(|(name, _)| name != ACL);
+        attributes.mode &= WIDEST_SECRET;
+    }
+    attributes
+}
+
+fn has_acl(attributes: &Attributes) -> bool {
+    attributes.extended.iter().any(|(name, _)| name == ACL)
+}
+
+/// Where the kernel keeps a file's ACL (acl(5)).
+const ACL: &str = "system.posix_acl_access";
+
 /// A directory that waits beside the one whose place it takes.
 struct Exchange {
     name: ServiceName,
@@ -244,4 +266,31 @@ struct Exchange {
 /// them.
 fn served<'f>(name: &ServiceName, files: &'f Files) -> Vec<Part<'f>> {
     files.parts().filter(|part| part.file != version::ISSUE && !(part.is_secret && name.is_ca())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_never_for_everybody() {
+        let attributes = |mode, acl: bool| Attributes {
+            extended: if acl { vec![(ACL.into(), vec![2, 0, 0, 0])] } else { Vec::new() },
+            ..own_attributes(mode)
+        };
+        // mode, with an ACL, the mode that it gets, and whether the ACL stays
+        let cases = [
+            ("as made", 0o600, false, 0o600, false),
+            ("given to a group", 0o640, false, 0o640, false),
+            ("for everybody", 0o644, false, 0o640, false),
+            ("a group that writes", 0o660, false, 0o640, false),
+            ("an ACL whose mask is rw", 0o660, true, 0o660, true),
+            ("an ACL, and everybody", 0o664, true, 0o640, false),
+        ];
+        for (case, mode, acl, expected, keeps) in cases {
+            let narrow = narrowed(attributes(mode, acl));
+            assert_eq!((narrow.mode, has_acl(&narrow)), (expected, keeps), "{case}");
+            assert!(!is_too_wide(&narrow), "{case}: it would be copied again and again");
+        }
+    }
 }
