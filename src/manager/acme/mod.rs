@@ -97,6 +97,7 @@ impl Validation {
         match self {
             Self::Http => "http-01",
             Self::Dns => "dns-01",
+            Self::Alpn => "tls-alpn-01",
         }
     }
 }
