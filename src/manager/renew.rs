@@ -33,6 +33,8 @@ pub struct Request {
     pub reuse_key: bool,
     /// Single steps, for which everything that is named is due; none does all.
     pub only: BTreeSet<Part>,
+    /// Have public authorities' directories for tests sign; what comes of it lies apart, and is never served.
+    pub staging: bool,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
 }
@@ -74,8 +76,11 @@ impl Request {
 /// # Errors
 /// [`ManagerError`] when nothing could be begun; what failed of single services is in the report.
 pub fn renew(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
-    let run = Run::begin(world)?;
-    let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
+    let run = if request.staging { Run::begin_test(world)? } else { Run::begin(world)? };
+    let mut names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
+    if run.is_test {
+        names.retain(|name| run.service(name).is_ok_and(|service| !run.config.acme(service).is_empty()));
+    }
     let lineages = if request.dry_run { run.prospect(&names) } else { run.lineages(&names) };
     let mut report = opening(&run, &lineages);
     let orders = decide(&run, request, &lineages, &mut report);
@@ -92,6 +97,10 @@ pub fn renew(world: World<'_>, request: &Request) -> Result<Report, ManagerError
     let orders: Vec<Order> = orders.into_iter().map(|(order, _)| order).collect();
     let made = issue::make(&run, &orders, &lineages.found, &exchangers);
     link(&run, made, &reasons, request.reuse_key, &mut report);
+    if run.is_test {
+        report.notes.push("what was made is for tests, lies apart in .reseed/staging, and is never served".into());
+        return Ok(report);
+    }
     report.absorb(settle(&run, &names, Extent { acts: true, restarts_all: false })?);
     Ok(report)
 }

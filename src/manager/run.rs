@@ -1,10 +1,11 @@
 //! What every run of the manager begins with: the lock, recovery, the configuration; and what it ends with.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
+use super::acme::orders::Orders;
 use super::config::{Configuration, Service};
 use super::lineage::{self, Lineage, Link, Repair};
 use super::load;
@@ -61,6 +62,8 @@ pub struct Run<'a> {
     pub tree: Tree<'a>,
     /// The copy that servers read.
     pub production: Production<'a>,
+    /// It works with the authorities' directories for tests, on a state tree apart.
+    pub is_test: bool,
     /// How many interrupted runs were put in order.
     pub recovered: usize,
     /// The lock itself.
@@ -85,12 +88,31 @@ impl<'a> Run<'a> {
     /// # Errors
     /// [`ManagerError`]
     pub fn begin(world: World<'a>) -> Result<Self, ManagerError> {
+        let top = world.top.clone();
+        Self::begin_at(world, &top, false)
+    }
+
+    /// The same for a run that only tries: what it makes lies apart, in `.reseed/staging`, and is never served.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn begin_test(world: World<'a>) -> Result<Self, ManagerError> {
+        let apart = Tree::new(world.root, &world.top).own(STAGING);
+        Self::begin_at(world, &apart, true)
+    }
+
+    /// The state tree of runs that only try.
+    pub fn apart(world: &World<'a>) -> Tree<'a> {
+        Tree::new(world.root, &Tree::new(world.root, &world.top).own(STAGING))
+    }
+
+    fn begin_at(world: World<'a>, top: &Path, is_test: bool) -> Result<Self, ManagerError> {
         let config = configuration(&world)?;
-        let tree = Tree::new(world.root, &world.top);
+        let tree = Tree::new(world.root, top);
         let lock = tree.lock()?.ok_or(ManagerError::Busy)?;
         let recovered = tree.recover(&lock)?;
         let production = Production::new(world.root, &config.site.production);
-        Ok(Self { world, config, tree, production, recovered, lock })
+        Ok(Self { world, config, tree, production, is_test, recovered, lock })
     }
 
     /// The configuration of a service.
@@ -207,6 +229,26 @@ impl<'a> Run<'a> {
         self.save(PUBLISHED, &published.to_text())
     }
 
+    /// The orders that are open at public authorities.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn open_orders(&self) -> Result<Orders, ManagerError> {
+        let path = self.tree.own(ORDERS);
+        match self.world.root.text(&path)? {
+            Some(text) => Ok(Orders::parse(&path, &text)?),
+            None => Ok(Orders::default()),
+        }
+    }
+
+    /// Remembers them.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn save_orders(&self, orders: &Orders) -> Result<(), PathError> {
+        self.save(ORDERS, &orders.to_text())
+    }
+
     /// Writes a file of ours when it is another than the one that is there.
     fn save(&self, file: &str, text: &Result<String, String>) -> Result<(), PathError> {
         let path = self.tree.own(file);
@@ -235,6 +277,9 @@ pub fn pending(tree: &Tree<'_>) -> Result<Pending, ManagerError> {
     }
 }
 
+/// Where the state tree of runs that only try lies, in our own directory.
+const STAGING: &str = "staging";
+const ORDERS: &str = "orders.toml";
 const PENDING: &str = "pending.toml";
 const PUBLISHED: &str = "published.toml";
 

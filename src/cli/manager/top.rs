@@ -28,7 +28,7 @@ pub fn world<'a>(world: &reseed::World<'a>, told: Option<&Path>) -> Result<World
 }
 
 /// A directory of the command line is the caller's own on the running system, and lies in the root elsewhere.
-fn inside(root: &Root, told: &Path) -> Result<PathBuf, Failure> {
+pub fn inside(root: &Root, told: &Path) -> Result<PathBuf, Failure> {
     match (root.is_live(), told.is_absolute()) {
         (true, _) => Ok(std::path::absolute(told)?),
         (false, true) => Ok(told.to_owned()),

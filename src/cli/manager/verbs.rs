@@ -23,7 +23,9 @@ pub struct Renew {
     /// Key and request wait, with nothing leading to them, for the certificate to be made by another call.
     #[arg(long, value_name = "STEP")]
     only: Vec<renew::Part>,
-    /// Have a public authority's server for tests sign
+    /// Have public authorities' directories for tests sign
+    ///
+    /// What comes of it lies apart from the rest, with accounts of its own, and is never served.
     #[arg(long)]
     staging: bool,
     /// Renew authorities too
@@ -41,19 +43,16 @@ pub struct Renew {
 }
 
 impl Renew {
-    pub fn request(&self) -> Result<renew::Request, Failure> {
-        if self.staging {
-            let message = "--staging is for public authorities, and this version speaks to none";
-            return Err(Failure::Usage(message.into()));
-        }
-        Ok(renew::Request {
+    pub fn request(&self) -> renew::Request {
+        renew::Request {
             selection: self.selection.clone(),
             only: self.only.iter().copied().collect(),
             force: self.force,
             with_authorities: self.renew_ca,
             reuse_key: self.reuse_key,
+            staging: self.staging,
             dry_run: self.dry_run,
-        })
+        }
     }
 }
 
