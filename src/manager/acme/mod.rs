@@ -9,6 +9,10 @@
 //!             prove                how names are proven
 //! ```
 
+pub mod client;
+mod failure;
+pub mod jws;
+
 use std::fmt;
 use std::net::IpAddr;
 
@@ -97,6 +101,7 @@ impl Validation {
         match self {
             Self::Http => "http-01",
             Self::Dns => "dns-01",
+            Self::Alpn => "tls-alpn-01",
         }
     }
 }
