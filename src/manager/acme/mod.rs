@@ -9,6 +9,7 @@
 //!             prove                how names are proven
 //! ```
 
+pub mod account;
 pub mod client;
 mod failure;
 pub mod jws;
