@@ -73,32 +73,32 @@ fn stated(root: &Root, from: &Path) -> Option<String> {
 
 /// A private key as a JSON Web Key (RFC 7518 section 6).
 #[derive(Deserialize)]
-struct Jwk {
-    kty: String,
-    crv: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
-    d: Option<Zeroizing<String>>,
-    p: Option<Zeroizing<String>>,
-    q: Option<Zeroizing<String>>,
+struct Jwk<'a> {
+    kty: &'a str,
+    crv: Option<&'a str>,
+    n: Option<&'a str>,
+    e: Option<&'a str>,
+    d: Option<&'a str>,
+    p: Option<&'a str>,
+    q: Option<&'a str>,
 }
 
 fn key(text: &[u8]) -> Result<PrivateKey, String> {
     // The words of the library might hold a part of the key.
-    let jwk: Jwk = serde_json::from_slice(text).map_err(|_| "is no JSON Web Key".to_owned())?;
+    let jwk: Jwk<'_> = serde_json::from_slice(text).map_err(|_| "is no JSON Web Key".to_owned())?;
     let part = |value: Option<&str>| {
         let value = value.ok_or("a part of the key is missing")?;
         jws::decode(value).map(Zeroizing::new)
     };
-    let secret = part(jwk.d.as_ref().map(|text| text.as_str()))?;
-    let der = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+    let secret = part(jwk.d)?;
+    let der = match (jwk.kty, jwk.crv) {
         ("RSA", _) => {
             let number = |octets: &[u8]| rsa::BoxedUint::from_be_slice_vartime(octets);
             let primes = vec![
-                number(&part(jwk.p.as_ref().map(|text| text.as_str()))?),
-                number(&part(jwk.q.as_ref().map(|text| text.as_str()))?),
+                number(&part(jwk.p)?),
+                number(&part(jwk.q)?),
             ];
-            let (n, e) = (part(jwk.n.as_deref())?, part(jwk.e.as_deref())?);
+            let (n, e) = (part(jwk.n)?, part(jwk.e)?);
             let key = rsa::RsaPrivateKey::from_components(number(&n), number(&e), number(&secret), primes);
             let der = key.map_err(|_| WRONG)?.to_pkcs1_der().map_err(|_| WRONG)?;
             return PrivateKey::from_der("RSA PRIVATE KEY", der.as_bytes()).map_err(|error| error.to_string());
@@ -119,13 +119,23 @@ mod tests {
     use super::*;
     use crate::pki::Algorithm;
 
-    /// Appendix A.2 and A.1 of RFC 7515, and what is wrong with such texts.
+    /// The same number for both primes.
+    fn doubled(text: &str) -> String {
+        let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
+        value["q"] = value["p"].clone();
+        value.to_string()
+    }
+
+    /// One as certbot writes it, one of RFC 7515 (appendix A.3), and what can be wrong with such texts.
     #[test]
-    fn keys_of_the_standard() {
-        let rsa = include_str!("../../../../tests/fixtures/rfc7515-rsa.json");
+    fn keys_as_they_lie_there() {
+        let rsa = include_str!("../../../../tests/fixtures/certbot-rsa.json");
         let ec = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
             "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
-        assert_eq!(key(rsa.as_bytes()).unwrap().algorithm(), Algorithm::Rsa(2048));
+        let read = key(rsa.as_bytes()).unwrap();
+        assert_eq!(read.algorithm(), Algorithm::Rsa(2048));
+        // As josepy, certbot's library, computes it.
+        assert_eq!(jws::thumbprint(&read).unwrap(), "U-fmguVHV-EX17liUS9_9_B_m9S7GN5Xa5X6zc5NBwU");
         let read = key(ec.as_bytes()).unwrap();
         assert_eq!(read.algorithm(), Algorithm::P256);
         assert_eq!(
@@ -137,7 +147,8 @@ mod tests {
             ("public half only", ec.replace("\"d\"", "\"f\""), "a part of the key is missing"),
             ("another curve", ec.replace("P-256", "secp256k1"), "neither RSA nor"),
             ("not base64url", ec.replace("jpsQ", "jp*Q"), "base64url"),
-            ("a changed prime", rsa.replace("\"p\":\"4BzEE", "\"p\":\"5BzEE"), WRONG),
+            ("a prime is missing", rsa.replace("\"q\":", "\"o\":"), "a part of the key is missing"),
+            ("a prime that does not fit", doubled(rsa), WRONG),
         ] {
             let error = key(text.as_bytes()).map(|_| ()).expect_err(case);
             assert!(error.contains(expected), "{case}: {error}");
