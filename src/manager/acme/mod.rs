@@ -10,9 +10,11 @@
 //! ```
 
 pub mod account;
+pub mod chain;
 pub mod client;
 mod failure;
 pub mod jws;
+mod order;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -24,6 +26,9 @@ use time::OffsetDateTime;
 
 use super::config::Validation;
 use super::name::ServiceName;
+
+pub use account::Connection;
+pub use order::issue;
 
 /// What a certificate is for, as an authority calls it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
