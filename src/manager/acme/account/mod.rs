@@ -158,19 +158,7 @@ const ACCOUNT: &str = "account.toml";
 
 impl Account {
     fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: toml::Spanned<u32>,
-        }
-        let fault = |error| Fault::toml(path, text, &error);
-        let versioned: Versioned = toml::from_str(text).map_err(fault)?;
-        let version = *versioned.version.as_ref();
-        if version != VERSION {
-            let message =
-                format!("version {version} was written by another reseed; this one reads {VERSION}");
-            return Err(Fault::at(path, text, versioned.version.span(), message));
-        }
-        toml::from_str(text).map_err(fault)
+        super::record(path, text, VERSION)
     }
 
     fn read(root: &Root, place: &Path) -> Result<Option<Self>, Refusal> {
