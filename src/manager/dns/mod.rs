@@ -15,8 +15,10 @@
 //! A server that does not answer, or not properly, makes a thing *unknown*, and what is unknown changes
 //! nothing that is published.
 
+pub mod authoritative;
 pub mod lookup;
-mod message;
+pub mod message;
+pub mod resolvers;
 
 use std::fmt;
 use std::net::SocketAddr;
