@@ -18,6 +18,7 @@
 pub mod authoritative;
 pub mod lookup;
 pub mod message;
+pub mod observe;
 pub mod resolvers;
 
 use std::fmt;
