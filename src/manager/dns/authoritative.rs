@@ -52,15 +52,18 @@ pub fn servers(zone: &Zone, patience: &Patience) -> Result<Servers, Unknown> {
     let unknown = |why: String| Unknown(format!("the name servers of {apex} are not known: {why}"));
     let mut found = Servers::default();
     let primary: Vec<SocketAddr> = match &zone.primary {
-        Some(primary) => addresses(primary, patience.time)
-            .map_err(|why| unknown(format!("{} {why}", primary.server)))?,
+        Some(primary) => {
+            addresses(primary, patience.time).map_err(|why| unknown(format!("{} {why}", primary.server)))?
+        }
         None => Vec::new(),
     };
     let question = Question::new(apex, Rtype::NS).map_err(unknown)?;
     let (answer, why) = names(zone, &primary, &question, patience).map_err(unknown)?;
     // A resolver that is configured as the primary holds no zone of its own.
     let is_one = why.is_some() || answer.is_authoritative;
-    found.notes.extend(why.map(|why| format!("{apex}: {why}; its name servers are those the resolver names")));
+    found
+        .notes
+        .extend(why.map(|why| format!("{apex}: {why}; its name servers are those the resolver names")));
     let mut names: Vec<String> = answer.records.iter().filter_map(server).collect();
     names.sort_unstable();
     names.dedup();

@@ -306,11 +306,7 @@ impl Talk<'_> {
     }
 }
 
-fn put(
-    answers: &mut [Result<Answer, Failure>],
-    index: usize,
-    answer: Result<Answer, Failure>,
-) {
+fn put(answers: &mut [Result<Answer, Failure>], index: usize, answer: Result<Answer, Failure>) {
     if let Some(place) = answers.get_mut(index) {
         *place = answer;
     }

@@ -14,16 +14,8 @@ const PAYLOAD: u16 = 1232;
 /// More mail exchangers than any domain has; each means a record in a file.
 const MOST_EXCHANGERS: usize = 100;
 /// What is read of an answer.
-const KINDS: [Rtype; 8] = [
-    Rtype::NS,
-    Rtype::SOA,
-    Rtype::A,
-    Rtype::AAAA,
-    Rtype::CNAME,
-    Rtype::MX,
-    Rtype::TXT,
-    Rtype::TLSA,
-];
+const KINDS: [Rtype; 8] =
+    [Rtype::NS, Rtype::SOA, Rtype::A, Rtype::AAAA, Rtype::CNAME, Rtype::MX, Rtype::TXT, Rtype::TLSA];
 /// Longest name as text, in octets (RFC 1035 section 2.3.4).
 const LONGEST: usize = 253;
 
@@ -191,8 +183,7 @@ fn read(message: &Message<[u8]>) -> Result<Answer, String> {
             return Err(unread(&"its aliases do not end"));
         }
     }
-    answer.records =
-        records.into_iter().filter(|(owner, _)| *owner == end).map(|(_, value)| value).collect();
+    answer.records = records.into_iter().filter(|(owner, _)| *owner == end).map(|(_, value)| value).collect();
     answer.authority = section(message.authority().map_err(|error| unread(&error))?)?;
     answer.additional = section(message.additional().map_err(|error| unread(&error))?)?;
     Ok(answer)
@@ -210,9 +201,8 @@ fn section(section: Section<'_>) -> Result<Vec<(String, Value)>, String> {
             found.push((owner, Value::Other));
             continue;
         }
-        let record = record
-            .into_any_record::<AllRecordData<_, ParsedName<_>>>()
-            .map_err(|error| unread(&error))?;
+        let record =
+            record.into_any_record::<AllRecordData<_, ParsedName<_>>>().map_err(|error| unread(&error))?;
         found.push((owner, value(record.data())));
     }
     Ok(found)

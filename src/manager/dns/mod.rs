@@ -16,10 +16,15 @@
 //! nothing that is published.
 
 pub mod authoritative;
+pub mod challenges;
+pub mod delegation;
 pub mod lookup;
 pub mod message;
 pub mod observe;
+pub mod publish;
 pub mod resolvers;
+pub mod tsig;
+pub mod update;
 
 use std::fmt;
 use std::net::SocketAddr;

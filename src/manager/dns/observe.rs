@@ -64,12 +64,7 @@ pub struct Watcher<'a> {
 
 /// Looks for records of one zone until all show them or the deadline has come; returns those that somebody does
 /// not show.
-pub fn observe(
-    zone: &Zone,
-    records: &[Record],
-    deadline: Instant,
-    watcher: &Watcher<'_>,
-) -> Vec<Missing> {
+pub fn observe(zone: &Zone, records: &[Record], deadline: Instant, watcher: &Watcher<'_>) -> Vec<Missing> {
     let wanted: Vec<Wanted> =
         records.iter().map(|record| Wanted { zone: 0, record: record.clone() }).collect();
     observe_all(std::slice::from_ref(zone), &wanted, Expect::Shown, deadline, watcher)
