@@ -9,6 +9,8 @@
 //!             prove                how names are proven
 //! ```
 
+pub mod prove;
+
 use std::fmt;
 use std::net::IpAddr;
 
@@ -97,6 +99,7 @@ impl Validation {
         match self {
             Self::Http => "http-01",
             Self::Dns => "dns-01",
+            Self::Alpn => "tls-alpn-01",
         }
     }
 }

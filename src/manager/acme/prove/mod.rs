@@ -1,0 +1,2 @@
+//! How names are proven.
+mod responder;
