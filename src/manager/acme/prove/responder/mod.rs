@@ -28,8 +28,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::system::clock;
 
-pub use alpn::{Certificates, server_name};
-pub use request::Pages;
+pub use alpn::Certificates;
+#[cfg(test)]
+pub use alpn::server_name;
+pub use request::{PATH, Pages};
 
 /// Time that a connection gets.
 const TIME: Duration = Duration::from_secs(10);
@@ -73,6 +75,7 @@ impl Responder {
     ///
     /// # Errors
     /// When the system does not say.
+    #[cfg(test)]
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
