@@ -15,8 +15,16 @@
 //! A server that does not answer, or not properly, makes a thing *unknown*, and what is unknown changes
 //! nothing that is published.
 
+pub mod authoritative;
+pub mod challenges;
+pub mod delegation;
 pub mod lookup;
-mod message;
+pub mod message;
+pub mod observe;
+pub mod publish;
+pub mod resolvers;
+pub mod tsig;
+pub mod update;
 
 use std::fmt;
 use std::net::SocketAddr;
