@@ -177,7 +177,13 @@ impl Files<'_> {
         }
         let input: Result<Vec<String>, String> = verbs.iter().map(Verb::line).collect();
         let said = (self.shell)(host, SCRIPT, input?.concat().as_bytes())?;
-        Ok(said.lines().map(PathBuf::from).collect())
+        // Whatever else the host says, such as its banner, is no directory that was looked for.
+        let looked =
+            verbs.iter().filter_map(|verb| if let Verb::Look(path) = verb { Some(*path) } else { None });
+        Ok(looked
+            .filter(|path| said.lines().any(|line| Path::new(line) == *path))
+            .map(PathBuf::from)
+            .collect())
     }
 
     fn here(&self, verbs: &[Verb<'_>]) -> Result<Vec<PathBuf>, PathError> {

@@ -2,7 +2,7 @@
 //! is taken away again.
 //!
 //! ```text
-//!  dns-01       zones           records into zones, and until every server shows them
+//!  dns-01       zones           records into zones, looked for until every server shows them
 //!  http-01      http            files beneath [web] server_dir, here and on other hosts; else
 //!               responder       a server of our own
 //!               look            whether they can be seen from here, which is only told
@@ -16,7 +16,9 @@ mod placed;
 mod responder;
 #[cfg(test)]
 mod tests;
+mod zones;
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -28,11 +30,16 @@ use self::http::Files;
 use self::responder::{Certificates, Pages, Responder};
 use super::{Proof, Prover};
 use crate::manager::config::{Acme, Servers, Site, Validation};
+use crate::manager::dns::publish::Publisher;
 use crate::manager::run::World;
+use crate::manager::tree::Tree;
 
 /// Runs a script on a host: the host, the script for `sh`, and what it reads; returns what it printed, or why it
 /// failed, in words.
 pub type Shell<'a> = dyn Fn(&str, &str, &[u8]) -> Result<String, String> + Sync + 'a;
+
+/// What was put on web servers, beneath the manager's own directory.
+const TOKENS: &str = "tokens.toml";
 
 /// Who is told what happens, a line each.
 pub type Tell<'a> = dyn Fn(&str) + Sync + 'a;
@@ -48,6 +55,7 @@ pub struct Provers<'a> {
     tls_listen: SocketAddr,
     now: OffsetDateTime,
     tell: &'a Tell<'a>,
+    publisher: Publisher<'a>,
     files: Files<'a>,
     http: Mutex<Option<(Arc<Pages>, Responder)>>,
     alpn: Mutex<Option<(Arc<Certificates>, Responder)>>,
@@ -63,6 +71,7 @@ impl<'a> Provers<'a> {
     /// Provers for one authority. Nothing is opened before there is something to prove.
     pub fn new(
         world: &'a World<'a>,
+        tree: &'a Tree<'a>,
         site: &'a Site,
         authority: &Acme,
         shell: &'a Shell<'a>,
@@ -71,7 +80,7 @@ impl<'a> Provers<'a> {
         let files = Files {
             root: world.root,
             own: &world.host,
-            record: world.top.join(".reseed").join("tokens.toml"),
+            record: tree.own(TOKENS),
             shell,
             lock: Mutex::new(()),
         };
@@ -81,6 +90,7 @@ impl<'a> Provers<'a> {
             tls_listen: authority.tls_listen,
             now: world.now,
             tell,
+            publisher: Publisher::new(tree, site),
             files,
             http: Mutex::new(None),
             alpn: Mutex::new(None),
@@ -89,7 +99,9 @@ impl<'a> Provers<'a> {
 
     /// Takes away what an earlier run left; says in words what could not be. Nothing may be in proof.
     pub fn sweep(&self) -> Vec<String> {
-        self.files.withdraw(&|_| true)
+        let mut left = self.publisher.withdraw_all();
+        left.extend(self.files.withdraw(&|_| true));
+        left
     }
 
     /// The web servers that show files, and where.
@@ -162,25 +174,37 @@ impl Prover for Provers<'_> {
         let of = |kind: Validation| -> Vec<(usize, &Proof)> {
             proofs.iter().enumerate().filter(|(_, proof)| proof.kind == kind).collect()
         };
-        let (http, alpn) = (of(Validation::Http), of(Validation::Alpn));
-        match self.web() {
-            _ if http.is_empty() => {}
-            Some((servers, web_root)) => self.by_files(servers, web_root, &http, seen),
-            None => self.by_pages(&http, seen),
-        }
-        if !alpn.is_empty() {
-            self.by_certificates(&alpn, seen);
-        }
+        let (dns, http, alpn) = (of(Validation::Dns), of(Validation::Http), of(Validation::Alpn));
+        // Name servers take longest, and hosts may be down: nobody waits for the others.
+        std::thread::scope(|scope| {
+            if !dns.is_empty() {
+                scope.spawn(|| zones::prove(&self.publisher, &dns, seen, self.tell));
+            }
+            if !alpn.is_empty() {
+                scope.spawn(|| self.by_certificates(&alpn, seen));
+            }
+            match self.web() {
+                _ if http.is_empty() => {}
+                Some((servers, web_root)) => self.by_files(servers, web_root, &http, seen),
+                None => self.by_pages(&http, seen),
+            }
+        });
     }
 
     fn withdraw(&self, proofs: &[Proof]) -> Vec<String> {
         let of = |kind: Validation| proofs.iter().filter(move |proof| proof.kind == kind);
         hide(&mut held(&self.http), of(Validation::Http), |pages, proof| pages.hide(&proof.token));
         hide(&mut held(&self.alpn), of(Validation::Alpn), Certificates::hide);
-        if of(Validation::Http).next().is_none() {
-            return Vec::new();
+        let mut left = Vec::new();
+        let records: Vec<_> = of(Validation::Dns).map(zones::record).collect();
+        if !records.is_empty() {
+            left.extend(self.publisher.withdraw(&records));
         }
-        self.files.withdraw(&|token| of(Validation::Http).any(|proof| proof.token == token))
+        let tokens: BTreeSet<&str> = of(Validation::Http).map(|proof| proof.token.as_str()).collect();
+        if !tokens.is_empty() {
+            left.extend(self.files.withdraw(&|token| tokens.contains(token)));
+        }
+        left
     }
 }
 

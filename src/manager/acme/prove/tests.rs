@@ -137,7 +137,8 @@ impl Bench {
         let world = World { root, top, now: clock::now(), host: OWN.to_owned() };
         let shell = |host: &str, script: &str, input: &[u8]| self.shell(host, script, input);
         let tell = |line: &str| held(&self.told).push(line.to_owned());
-        act(&Provers::new(&world, &self.site, &authority(listen), &shell, &tell))
+        let tree = Tree::new(root, &world.top);
+        act(&Provers::new(&world, &tree, &self.site, &authority(listen), &shell, &tell))
     }
 }
 
