@@ -16,6 +16,7 @@ mod failure;
 pub mod jws;
 pub mod limits;
 mod order;
+pub mod prove;
 pub mod renewal;
 mod revoke;
 
