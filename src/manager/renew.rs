@@ -13,7 +13,7 @@ use super::lineage::Link;
 use super::manual::request::{self, Waiting, key_of_curr, waiting};
 use super::name::ServiceName;
 use super::report::{Outcome, Report};
-use super::run::{Lineages, ManagerError, Run, World, groups};
+use super::run::{Lineages, ManagerError, Run, World, groups, recorded};
 use super::schedule::{self, Demand, Due, Targets};
 use super::seen::Seer;
 use super::select::select;
@@ -74,26 +74,38 @@ impl Request {
 /// # Errors
 /// [`ManagerError`] when nothing could be begun; what failed of single services is in the report.
 pub fn renew(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
-    let run = Run::begin(world)?;
-    let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
-    let lineages = if request.dry_run { run.prospect(&names) } else { run.lineages(&names) };
-    let mut report = opening(&run, &lineages);
-    let orders = decide(&run, request, &lineages, &mut report);
-    if request.dry_run {
-        return Ok(report);
-    }
-    if !request.only.is_empty() && !request.only.contains(&Part::Certificate) {
-        orders.iter().for_each(|(order, _)| prepare(&run, request, &order.name, &mut report));
-        return Ok(report);
-    }
-    let (exchangers, _) = exchangers::ask(&run, groups(orders.iter().map(|(order, _)| &order.name)));
+    recorded(world, "renew", request.dry_run, |run| {
+        let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
+        let lineages = run.lineages(&names, request.dry_run);
+        let mut report = opening(run, &lineages);
+        let orders = decide(run, request, &lineages, &mut report);
+        if request.dry_run {
+            return Ok(report);
+        }
+        if !request.only.is_empty() && !request.only.contains(&Part::Certificate) {
+            orders.iter().for_each(|(order, _)| prepare(run, request, &order.name, &mut report));
+            return Ok(report);
+        }
+        make(run, request, orders, &lineages, &mut report);
+        report.absorb(settle(run, &names, Extent { acts: true, restarts_all: false })?);
+        Ok(report)
+    })
+}
+
+/// Makes what was decided on, and lets `next` lead to it.
+pub(super) fn make(
+    run: &Run<'_>,
+    request: &Request,
+    orders: Vec<(Order, String)>,
+    lineages: &Lineages,
+    report: &mut Report,
+) {
+    let (exchangers, _) = exchangers::ask(run, groups(orders.iter().map(|(order, _)| &order.name)));
     let reasons: BTreeMap<_, _> =
         orders.iter().map(|(order, why)| (order.name.clone(), why.clone())).collect();
     let orders: Vec<Order> = orders.into_iter().map(|(order, _)| order).collect();
-    let made = issue::make(&run, &orders, &lineages.found, &exchangers);
-    link(&run, made, &reasons, request.reuse_key, &mut report);
-    report.absorb(settle(&run, &names, Extent { acts: true, restarts_all: false })?);
-    Ok(report)
+    let made = issue::make(run, &orders, &lineages.found, &exchangers);
+    link(run, made, &reasons, request.reuse_key, report);
 }
 
 /// What was put in order before anything else, and what cannot be touched.
@@ -114,7 +126,7 @@ pub fn opening(run: &Run<'_>, lineages: &Lineages) -> Report {
 }
 
 /// What is to be made, and why; everything else goes into the report.
-fn decide(
+pub(super) fn decide(
     run: &Run<'_>,
     request: &Request,
     lineages: &Lineages,

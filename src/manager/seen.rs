@@ -87,5 +87,6 @@ pub fn dates(version: &Version) -> Option<schedule::Version> {
         complete: version.is_sound(),
         orphaned: false,
         reconfigured: false,
+        suggested: None,
     })
 }

@@ -93,7 +93,7 @@ pub fn csr(world: World<'_>, request: &Request) -> Result<Shown, ManagerError> {
     let service = run.service(&name).map_err(ManagerError::Usage)?;
     by_hand(&run, service)?;
     // What interrupted runs left is put right before anything is taken from it.
-    if let Some(error) = run.lineages(std::slice::from_ref(&name)).failed.remove(&name) {
+    if let Some(error) = run.lineages(std::slice::from_ref(&name), false).failed.remove(&name) {
         return Err(ManagerError::Failed(format!("{name}: {error}")));
     }
     let curr = run.tree.linked_version(&name, Link::Curr)?;

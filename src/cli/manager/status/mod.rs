@@ -41,8 +41,8 @@ pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> 
     } else {
         long::write(&mut out, &seen, arguments.sans)?;
     }
-    for action in &seen.pending {
-        writeln!(out, "still to be done: {action}")?;
+    for (told, action) in seen.pending.iter().zip(&seen.actions) {
+        writeln!(out, "still to be done: {told} (since {})", text::time(action.since))?;
     }
     let mut messages = io::stderr().lock();
     for fault in &seen.faults {
