@@ -39,13 +39,7 @@ pub fn clean(world: World<'_>, request: &Request) -> Result<Report, ManagerError
 }
 
 /// Removes what some services have more of than is kept.
-pub(super) fn remove(
-    run: &Run<'_>,
-    names: &[ServiceName],
-    keep: usize,
-    dry_run: bool,
-    report: &mut Report,
-) {
+pub(super) fn remove(run: &Run<'_>, names: &[ServiceName], keep: usize, dry_run: bool, report: &mut Report) {
     for name in names {
         let removed = surplus(run, name, keep.max(1)).and_then(|surplus| {
             for version in &surplus {

@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn all_of_it() {
         let subject = crate::seed::Subject::default();
-        let certificate = crate::pki::issue::tests::made("a.example", crate::pki::Algorithm::P256, &subject).0;
+        let certificate =
+            crate::pki::issue::tests::made("a.example", crate::pki::Algorithm::P256, &subject).0;
         let version = |link, days| VersionStatus {
             link,
             version: "20261101-00:00:00".into(),
@@ -144,7 +145,8 @@ mod tests {
             attempts: 0,
             error: None,
         };
-        let ran = |command: &str, success, failed| Ran { command: command.into(), last: NOW, success, failed };
+        let ran =
+            |command: &str, success, failed| Ran { command: command.into(), last: NOW, success, failed };
         let status = Status {
             services: vec![
                 service("a.example/w\"e\\b", vec![version(Link::Curr, 1), version(Link::Next, 2)], Some(NOW)),

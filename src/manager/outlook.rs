@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use super::config::{Configuration, Purpose, Service};
 use super::dane::Record;
+use super::dns::delegation::is_within;
 use super::issue::records;
 use super::lineage::{Lineage, Version};
 use super::name::ServiceName;
@@ -88,7 +89,9 @@ impl Successors<'_> {
         let next = lineage.waiting();
         let service = self.config.services.get(name).filter(|_| !self.config.refused.contains(name));
         let (tlsa, missing) = match (next, service) {
-            (Some(next), Some(service)) if !service.dane.is_empty() => self.tlsa(service, next, exchangers)?,
+            (Some(next), Some(service)) if !service.dane.is_empty() => {
+                self.tlsa(service, next, exchangers)?
+            }
             _ => (None, BTreeSet::new()),
         };
         let wait = Wait { least: self.least, tlsa };
@@ -146,8 +149,8 @@ impl Successors<'_> {
 pub fn askable<'r>(config: &Configuration, apex: &str, records: &'r [Record]) -> Vec<&'r Record> {
     let site = &config.site;
     let by_update = site.updates.iter().any(|update| {
-        let within = |domain: &str| apex == domain || apex.ends_with(&format!(".{domain}"));
-        update.purposes.contains(&Purpose::Tlsa) && update.domain.as_deref().is_none_or(within)
+        let covers = |domain: &String| is_within(apex, domain);
+        update.purposes.contains(&Purpose::Tlsa) && update.domain.as_ref().is_none_or(covers)
     });
     let is_published = !site.dns.tlsa_directories.is_empty() || by_update;
     if site.primary(apex).is_none() || !is_published {

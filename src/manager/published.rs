@@ -92,14 +92,20 @@ impl Published {
     }
 
     /// Records that a zone holds exactly these records now; what is known of those that it held before stays.
-    pub fn set<'r>(&mut self, zone: &str, records: impl IntoIterator<Item = &'r Record>, now: OffsetDateTime) {
+    pub fn set<'r>(
+        &mut self,
+        zone: &str,
+        records: impl IntoIterator<Item = &'r Record>,
+        now: OffsetDateTime,
+    ) {
         let before = self.0.remove(zone).unwrap_or_default();
         let held = before.values().map(|state| state.ttl.unwrap_or(UNKNOWN_TTL)).max();
         let records: BTreeMap<_, _> = records
             .into_iter()
             .map(|record| {
                 let digest = digest(record);
-                let fresh = || State { since: now, seen: None, ttl: record.ttl, held, missing: BTreeSet::new() };
+                let fresh =
+                    || State { since: now, seen: None, ttl: record.ttl, held, missing: BTreeSet::new() };
                 let state = before.get(&digest).cloned().unwrap_or_else(fresh);
                 (digest, state)
             })

@@ -120,7 +120,8 @@ fn look(
     let mut wanted = BTreeMap::new();
     for (name, lineage) in &lineages.found {
         // Of what has never been served nothing is published, and it waits for nobody.
-        let (Some(next), Some(_), Ok(service)) = (lineage.waiting(), lineage.live(), run.service(name)) else {
+        let (Some(next), Some(_), Ok(service)) = (lineage.waiting(), lineage.live(), run.service(name))
+        else {
             continue;
         };
         // What is wrong with them is said where it is decided.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::{Change, Site};
 use super::deliver;
+use super::dns::publish::Publisher;
 use super::exchangers::{self, Exchangers};
 use super::lineage::{Lineage, Link, Version};
 use super::name::ServiceName;
@@ -61,9 +62,10 @@ pub fn settle(run: &Run<'_>, names: &[ServiceName], extent: Extent) -> Result<Re
         // Who could not be given the new key shows the old one.
         zones.leave(failed.keys().map(ServiceName::group));
         let changed = zones.changed(&published);
-        if reads_zones_again(&run.config.site) {
-            let changed = changed.iter().cloned();
-            changed.for_each(|apex| pending.add_new(Action::Zone { apex }, run.world.now));
+        let publisher = Publisher::new(&run.tree, &run.config.site);
+        let is_told = |apex: &&String| reads_zones_again(&run.config.site) || publisher.updates_tlsa(apex);
+        for apex in changed.iter().filter(is_told).cloned() {
+            pending.add_new(Action::Zone { apex }, run.world.now);
         }
         zones.write(run, &mut pending, &mut published, &mut report);
         run.save_published(&published)?;

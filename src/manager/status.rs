@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::acme::limits::{self, Limit, Limits};
 use super::config::{Configuration, Signing};
 use super::exchangers;
 use super::history::Ran;
@@ -38,6 +39,8 @@ pub struct Status {
     pub actions: Vec<ActionStatus>,
     /// When each command last ran.
     pub runs: Vec<Ran>,
+    /// Authorities that do not want to be asked for a while.
+    pub limits: Vec<LimitStatus>,
     /// What is wrong with the configuration.
     pub faults: Vec<String>,
     /// Every host that can have something to be done.
@@ -68,6 +71,21 @@ pub struct ActionStatus {
     pub attempts: u32,
     /// Why the last attempt failed.
     pub error: Option<String>,
+}
+
+/// An authority that does not want to be asked for a while.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LimitStatus {
+    /// URL of its directory.
+    pub directory: String,
+    /// For whose order; nothing for whatever is asked there.
+    pub service: Option<String>,
+    /// Until when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub until: OffsetDateTime,
+    /// In its words.
+    pub why: String,
 }
 
 /// What there is of one service.
@@ -143,6 +161,7 @@ pub fn status(world: &World<'_>, selection: &[String]) -> Result<Status, Manager
         pending: pending.iter().map(|(action, state)| told(action, state)).collect(),
         actions: pending.iter().map(|(action, state)| action_status(action, own(action), state)).collect(),
         runs: run::history(&tree)?.commands().cloned().collect(),
+        limits: limits(&tree, world.now)?,
         hosts: hosts.chain([world.host.clone()]).collect(),
         faults: config.faults.iter().map(ToString::to_string).collect(),
         verbose: config.site.verbose,
@@ -160,6 +179,7 @@ impl Status {
             pending: Vec::new(),
             actions: Vec::new(),
             runs: Vec::new(),
+            limits: Vec::new(),
             faults: Vec::new(),
             hosts: BTreeSet::new(),
             verbose: false,
@@ -174,6 +194,17 @@ pub fn told(action: &Action, state: &State) -> String {
         Some(error) => format!("{action}: {error} (attempt {})", state.attempts),
         None => action.to_string(),
     }
+}
+
+fn limits(tree: &Tree<'_>, now: OffsetDateTime) -> Result<Vec<LimitStatus>, ManagerError> {
+    let path = tree.own(limits::RECORD);
+    let kept = match tree.root().text(&path)? {
+        Some(text) => Limits::parse(&path, &text)?,
+        None => Limits::default(),
+    };
+    let holding = kept.iter().filter(|limit| limit.until > now).cloned();
+    let told = |Limit { directory, service, until, why }| LimitStatus { directory, service, until, why };
+    Ok(holding.map(told).collect())
 }
 
 fn action_status(action: &Action, host: String, state: &State) -> ActionStatus {
@@ -235,7 +266,15 @@ fn of_service(
         false => Vec::new(),
     };
     let requests = requests.into_iter().map(Told::from).collect();
-    ServiceStatus { name: name.clone(), versions, requests, due, renew_at: renew_at.flatten(), roll, problems }
+    ServiceStatus {
+        name: name.clone(),
+        versions,
+        requests,
+        due,
+        renew_at: renew_at.flatten(),
+        roll,
+        problems,
+    }
 }
 
 fn of_version(link: Link, version: &Version) -> VersionStatus {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::config::Service;
 use super::dane;
 use super::deliver;
+use super::dns::publish::Publisher;
 use super::exchangers::Exchangers;
 use super::issue::records;
 use super::lineage::{Files, Lineage, Link, Version};
@@ -141,10 +142,18 @@ impl Zones {
     ) {
         let is_due = |apex: &&String| pending.contains(&Action::Zone { apex: (*apex).clone() });
         let mut due: Vec<String> = self.bare.iter().filter(is_due).cloned().collect();
+        let publisher = Publisher::new(&run.tree, &run.config.site);
         for (apex, (text, records)) in &self.wanted {
             let action = Action::Zone { apex: apex.clone() };
-            let written = self.file(run, apex, text);
-            match written {
+            let by_update = pending.contains(&action) && publisher.updates_tlsa(apex);
+            let updated = if by_update { update(run, &publisher, apex, records, report) } else { Ok(()) };
+            // The file tells what is in the zone, so where it is not included there it comes last.
+            match updated.and_then(|()| self.file(run, apex, text)) {
+                Ok(()) if by_update => {
+                    published.set(apex, records, run.now());
+                    pending.done(&action);
+                    report.done.push(action.to_string());
+                }
                 Err(error) if pending.contains(&action) => pending.failed(&action, error),
                 // The records are those that are in the zone, but not all of their files are there.
                 Err(error) => report.failures.push(format!("{apex}: its TLSA records: {error}")),
@@ -189,6 +198,23 @@ impl Zones {
         }
         run.production.put_text(apex, &name, text).map(drop).map_err(failed)
     }
+}
+
+/// Brings the records into a zone by dynamic update, and takes those away that are there no more. All are sent:
+/// what was there before may have come there in another way, or not at all.
+fn update(
+    run: &Run<'_>,
+    publisher: &Publisher<'_>,
+    apex: &str,
+    records: &[dane::Record],
+    report: &mut Report,
+) -> Result<(), String> {
+    let path = run.tree.group_tlsa(apex);
+    let text = run.world.root.text(&path).map_err(|error| error.to_string())?.unwrap_or_default();
+    let mut gone = dane::parse(&path, &text).map_err(|fault| fault.to_string())?;
+    gone.retain(|there| !records.iter().any(|record| record.is_same(there)));
+    report.notes.extend(publisher.replace_tlsa(apex, &gone, records)?.notes);
+    Ok(())
 }
 
 /// Says whether the records of a first certificate have to wait: where a server has not taken it up, nobody shows

@@ -44,6 +44,11 @@ pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> 
     for (told, action) in seen.pending.iter().zip(&seen.actions) {
         writeln!(out, "still to be done: {told} (since {})", text::time(action.since))?;
     }
+    for limit in &seen.limits {
+        let about = limit.service.as_ref().map(|service| format!(" about {service}")).unwrap_or_default();
+        let why = text::printable(&limit.why);
+        writeln!(out, "{} is not asked{about} until {}: {why}", limit.directory, text::time(limit.until))?;
+    }
     let mut messages = io::stderr().lock();
     for fault in &seen.faults {
         writeln!(messages, "{fault}")?;
