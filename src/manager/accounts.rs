@@ -7,7 +7,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::acme::Refusal;
-use super::acme::account::{self, Account, Connection, Settings, certbot};
+use super::acme::account::{self, Account, Connection, Settings};
 use super::acquire::ACCOUNTS;
 use super::config::{Acme, AuthorityKind};
 use super::nearest::{hint, shown};
@@ -106,7 +106,7 @@ pub fn change(world: World<'_>, which: &Which, request: &Request) -> Result<Repo
             format!("the account {url} is closed")
         }
         Request::Import(from) => {
-            let url = certbot::import(root, &accounts, &settings, from, now).map_err(failed)?;
+            let url = account::import(root, &accounts, &settings, from, now).map_err(failed)?;
             format!("the account {url} is taken over")
         }
     };

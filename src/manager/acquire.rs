@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use super::acme::account::{Connection, Settings};
+use super::acme::limits::Limits;
 use super::acme::orders::{Open, Orders};
 use super::acme::prove::Provers;
-use super::acme::{Granted, Identifier, Refusal, Wish, order, renewal};
-use super::config::{Acme, AlternativeName, Service};
+use super::acme::{self, Granted, Identifier, Refusal, Wish, renewal};
+use super::config::{Acme, AlternativeName, AuthorityKind, Service};
 use super::exchangers::Exchangers;
 use super::issue::{self, KeyFrom, Made, Order, encode, reused};
 use super::lineage::{Files, Lineage, Version, VersionName, version};
@@ -22,6 +23,7 @@ use super::manual::import::forget_request;
 use super::manual::request::{self, Waiting, waiting};
 use super::name::ServiceName;
 use super::run::Run;
+use super::schedule::minute;
 use crate::pki::{Container, container};
 
 /// Where accounts lie, in our own directory.
@@ -123,7 +125,7 @@ impl<'c> Asked<'c> {
             kind: acme.validation.ok_or_else(|| Refusal::ours("it has no ca_validation in ca-info.conf"))?,
             profile: acme.profile.clone(),
             preferred_chain: acme.preferred_chain.clone(),
-            replaces: self.replaced.as_deref().and_then(renewal::identifier),
+            replaces: self.replaced.as_deref().and_then(|der| renewal::identifier(der).ok()),
             resume: open.map(|open| open.url.clone()),
         })
     }
@@ -174,7 +176,9 @@ impl Desk<'_> {
         let none = |one: &Asked<'_>| Refusal::authority(format!("{}: nothing came back", one.service.name));
         let mut answers = match answers {
             Ok(answers) => answers,
-            Err(refusal) => asked.iter().map(|one| (one.service.name.clone(), Err(refusal.clone()))).collect(),
+            Err(refusal) => {
+                asked.iter().map(|one| (one.service.name.clone(), Err(refusal.clone()))).collect()
+            }
         };
         asked
             .into_iter()
@@ -193,9 +197,17 @@ impl Desk<'_> {
         let settings = Settings::read(run.world.root, self.acme, run.is_test).map_err(Refusal::ours)?;
         let settings = Settings { contact: self.contact.clone(), ..settings };
         let orders = run.open_orders().map_err(|error| Refusal::ours(error.to_string()))?;
+        let mut limits = run.limits().map_err(|error| Refusal::ours(error.to_string()))?;
         let mut answers = BTreeMap::new();
         let mut wishes = Vec::new();
         for one in asked {
+            let name = &one.service.name;
+            if let Some(limit) = limits.holding(&settings.directory, name, run.world.now) {
+                let error = format!("it is not asked before {}: {}", minute(limit.until), limit.why);
+                let refusal = Refusal::Authority { error, not_before: Some(limit.until) };
+                answers.insert(name.clone(), Err(refusal));
+                continue;
+            }
             match one.wish(self.acme, &settings.directory, &orders) {
                 Ok(wish) => wishes.push(wish),
                 Err(refusal) => {
@@ -204,7 +216,17 @@ impl Desk<'_> {
             }
         }
         let accounts = run.tree.own(ACCOUNTS);
-        let connection = Connection::open(run.world.root, &accounts, &settings, run.world.now)?;
+        if wishes.is_empty() {
+            return Ok(answers);
+        }
+        let connection = Connection::open(run.world.root, &accounts, &settings, run.world.now);
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(refusal) => {
+                self.limited(run, &mut limits, &settings, None, &refusal);
+                return Err(refusal);
+            }
+        };
         let versions: BTreeMap<_, _> =
             asked.iter().map(|one| (&one.service.name, &one.waiting.version)).collect();
         let orders = Mutex::new(orders);
@@ -218,8 +240,19 @@ impl Desk<'_> {
                 tracing::warn!("{name}: its order is not on disk, a run that dies now orders again: {error}");
             }
         };
-        let prover = Provers::new(run, self.acme);
-        answers.extend(order::issue(&connection, &wishes, &prover, &remember, &told));
+        let prover = provers(run, self.acme);
+        let told = acme::issue(&connection, &wishes, &prover, &remember, &|progress| {
+            (run.world.tell)(&progress.to_string());
+        });
+        for (name, answer) in &told {
+            match answer {
+                Ok(granted) => {
+                    granted.note.iter().for_each(|note| (run.world.tell)(&format!("{name}: {note}")))
+                }
+                Err(refusal) => self.limited(run, &mut limits, &settings, Some(name), refusal),
+            }
+        }
+        answers.extend(told);
         let mut orders = orders.into_inner().unwrap_or_else(PoisonError::into_inner);
         // What was refused for our sake is over; what was granted is kept until a link leads to it.
         let is_over = |answer: &Result<Granted, Refusal>| matches!(answer, Err(Refusal::Ours { .. }));
@@ -227,21 +260,62 @@ impl Desk<'_> {
         run.save_orders(&orders).map_err(|error| Refusal::ours(error.to_string()))?;
         Ok(answers)
     }
+
+    /// Remembers until when the authority does not want to be asked, for one order or for anything.
+    fn limited(
+        &self,
+        run: &Run<'_>,
+        limits: &mut Limits,
+        settings: &Settings,
+        name: Option<&ServiceName>,
+        refusal: &Refusal,
+    ) {
+        let Refusal::Authority { error, not_before: Some(until) } = refusal else { return };
+        limits.forget(run.world.now);
+        limits.note(&settings.directory, name, *until, error);
+        if let Err(error) = run.save_limits(limits) {
+            tracing::warn!("{}: its limit is not on disk: {error}", self.name);
+        }
+    }
 }
 
 /// Forgets orders and requests that were answered by what `next` leads to now.
-pub fn forget(run: &Run<'_>, made: &[(ServiceName, VersionName)]) -> Vec<String> {
-    let mut failures = Vec::new();
+pub fn forget(run: &Run<'_>, linked: &BTreeMap<ServiceName, VersionName>) -> Vec<String> {
+    let is_public = |name: &&ServiceName| {
+        run.config.services.get(*name).is_some_and(|service| !run.config.acme(service).is_empty())
+    };
+    let names: Vec<_> = linked.keys().filter(is_public).collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
     let mut orders = match run.open_orders() {
         Ok(orders) => orders,
         Err(error) => return vec![error.to_string()],
     };
-    for (name, version) in made {
-        failures.extend(forget_request(run, name, version));
+    let mut failures = Vec::new();
+    for name in names {
+        failures.extend(linked.get(name).into_iter().flat_map(|version| forget_request(run, name, version)));
         orders.close(name);
     }
     failures.extend(run.save_orders(&orders).err().map(|error| error.to_string()));
     failures
+}
+
+/// Takes away proofs that an interrupted run has left; what could not be is said in words.
+pub fn sweep(run: &Run<'_>) -> Vec<String> {
+    let any = run.config.authorities.values().find_map(|authority| match &authority.kind {
+        AuthorityKind::Acme(acme) => Some(acme),
+        _ => None,
+    });
+    any.map(|acme| provers(run, acme).sweep()).unwrap_or_default()
+}
+
+fn provers<'r>(run: &'r Run<'_>, acme: &Acme) -> Provers<'r> {
+    Provers::new(&run.world, &run.tree, &run.config.site, acme, &shell, &run.world.tell)
+}
+
+fn shell(host: &str, _script: &str, _input: &[u8]) -> Result<String, String> {
+    Err(format!("{host} cannot be reached"))
 }
 
 /// Sorts what is asked for by whom the next choice of each is.

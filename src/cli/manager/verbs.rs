@@ -1,10 +1,34 @@
-//! What is asked of the manager: `renew`, `roll`, `distribute`, `dns-refresh`, `clean`, `revoke`, `crl`.
+//! What is asked of the manager: `tend`, `renew`, `roll`, `distribute`, `dns-refresh`, `clean`, `revoke`, `crl`.
 
 use super::Failure;
 use crate::manager::settle::Extent;
-use crate::manager::{clean, distribute, renew, revoke, roll};
+use crate::manager::{clean, distribute, renew, revoke, roll, tend};
 use crate::pki::serial::Serial;
 use crate::pki::x509::crl::Reason;
+
+/// Do everything that is due: for a timer
+///
+/// Puts right what an interrupted run left, makes `next` where a certificate is due, makes `next` into `curr` where it
+/// has waited long enough, tries again what could not be done, and removes old versions (clean_keep). Where nothing is
+/// due it asks nobody and tells nobody. reseed-manager.timer runs it every hour.
+#[derive(Debug, clap::Args)]
+pub struct Tend {
+    /// Say what would be done, and change nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which services
+    #[arg(value_name = "SELECTION")]
+    selection: Vec<String>,
+}
+
+impl Tend {
+    pub fn request(&self) -> tend::Request {
+        tend::Request { selection: self.selection.clone(), dry_run: self.dry_run }
+    }
+}
 
 /// Make `next` where a certificate is due
 ///
@@ -58,8 +82,8 @@ impl Renew {
 
 /// Make `next` into `curr` where it is old enough
 ///
-/// Old enough is what min_roll_mins says, and twice the TTL of its TLSA records since they are in the zone. Then
-/// the production copy is exchanged, who depends on what has changed is told, and the old TLSA records go last.
+/// Old enough is what min_roll_mins says, and the TTL of the old TLSA records since every name server of the zone
+/// shows the new ones; where there is no [[dns_primary]] to ask, twice the TTL since they are in the zone. Then the production copy is exchanged, who depends on what has changed is told, and the old TLSA records go last.
 #[derive(Debug, clap::Args)]
 pub struct Roll {
     /// Roll at any age

@@ -63,10 +63,14 @@ impl Orders {
         let text: Text = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
         let mut orders = Self::default();
         for entry in text.order {
-            let name = entry.service.split_once('/').and_then(|(group, service)| ServiceName::new(group, service).ok());
+            let name = entry
+                .service
+                .split_once('/')
+                .and_then(|(group, service)| ServiceName::new(group, service).ok());
             let version = VersionName::parse(&entry.request);
             let (Some(name), Some(version)) = (name, version) else {
-                let message = format!("{:?} and {:?} are no service and no version", entry.service, entry.request);
+                let message =
+                    format!("{:?} and {:?} are no service and no version", entry.service, entry.request);
                 return Err(Fault::whole(path, message));
             };
             orders.0.insert(name, Open { directory: entry.directory, url: entry.url, version });
@@ -130,7 +134,9 @@ mod tests {
         let fault = |text| Orders::parse(Path::new("o"), text).unwrap_err().to_string();
         assert!(fault("version = 2\nnew = 1\n").contains("newer"));
         let entry = |service: &str, request: &str| {
-            format!("version = 1\n[[order]]\nservice = '{service}'\ndirectory = 'd'\nurl = 'u'\nrequest = '{request}'\n")
+            format!(
+                "version = 1\n[[order]]\nservice = '{service}'\ndirectory = 'd'\nurl = 'u'\nrequest = '{request}'\n"
+            )
         };
         assert!(fault(&entry("../x", "20261125-10:00:00")).contains("no service"));
         assert!(fault(&entry("example.com/web", "../../etc")).contains("no version"));

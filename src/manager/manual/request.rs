@@ -108,15 +108,14 @@ pub fn csr(world: World<'_>, request: &Request) -> Result<Shown, ManagerError> {
     let service = run.service(&name).map_err(ManagerError::Usage)?;
     by_hand(&run, service)?;
     // What interrupted runs left is put right before anything is taken from it.
-    if let Some(error) = run.lineages(std::slice::from_ref(&name)).failed.remove(&name) {
+    if let Some(error) = run.lineages(std::slice::from_ref(&name), false).failed.remove(&name) {
         return Err(ManagerError::Failed(format!("{name}: {error}")));
     }
     let curr = run.tree.linked_version(&name, Link::Curr)?;
     let reused = if request.reuse_key { Some(key_of_curr(&name, curr.as_ref())?) } else { None };
     let served = curr.and_then(|curr| curr.certificate).map(|certificate| certificate.public_digest);
     let mut waiting = waiting(&run.tree, &name)?;
-    let found =
-        fitting(&run, service, &waiting, reused.as_ref(), served.as_ref()).filter(|_| !request.force);
+    let found = fitting(&run, service, &waiting, reused.as_ref(), served.as_ref()).filter(|_| !request.force);
     let (one, waited) = match found {
         Some(at) => (waiting.remove(at), true),
         None => (make(&run, service, reused)?, false),
