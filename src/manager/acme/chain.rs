@@ -27,7 +27,8 @@ impl Chain {
                 return Err(format!("line {line} of the chain begins something else than a certificate"));
             }
             let der = block.body.map_err(|error| format!("line {line} of the chain {error}"))?.to_vec();
-            let read = Certificate::from_der(&der).map_err(|error| format!("line {line} of the chain: {error}"))?;
+            let read =
+                Certificate::from_der(&der).map_err(|error| format!("line {line} of the chain: {error}"))?;
             certificates.push((der, read));
         }
         if certificates.is_empty() { Err("the chain is empty".to_owned()) } else { Ok(Self { certificates }) }
@@ -118,8 +119,8 @@ mod tests {
     use super::*;
     use crate::pki::key::PrivateKey;
     use crate::pki::serial::Serial;
-    use crate::pki::x509::{read_request, request};
     use crate::pki::x509::{self, AlternativeName, Issuer, Name, Profile, Role};
+    use crate::pki::x509::{read_request, request};
     use crate::pki::{Algorithm, Digest, Usage};
 
     fn key() -> PrivateKey {
@@ -153,11 +154,13 @@ mod tests {
         let (top, empty) = (named(root), Name::default());
         let role = Role::Root { path_len: None };
         let by = Issuer::Itself(&authority);
-        let above = x509::issue(&profile(&top, &[], &role), &spki(&authority), by, Digest::Sha256).unwrap().der;
+        let above =
+            x509::issue(&profile(&top, &[], &role), &spki(&authority), by, Digest::Sha256).unwrap().der;
         let role = Role::Leaf { usages: BTreeSet::from([Usage::Server]) };
         let names = names();
         let by = Issuer::Authority { certificate: &above, key: &authority };
-        let below = x509::issue(&profile(&empty, &names, &role), &spki(leaf), by, Digest::Sha256).unwrap().der;
+        let below =
+            x509::issue(&profile(&empty, &names, &role), &spki(leaf), by, Digest::Sha256).unwrap().der;
         (pem(&below), pem(&above))
     }
 

@@ -357,7 +357,8 @@ impl Inner {
         let now = clock::now();
         let wait = retry_after(&parts.headers, now);
         if !parts.status.is_success() {
-            let kind = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+            let kind =
+                parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
             return Err(Failure::answered(parts.status.as_u16(), kind, &body, wait, now));
         }
         if method != Method::HEAD {
@@ -434,9 +435,7 @@ fn anchors(trust: Option<&[u8]>) -> Result<rustls::RootCertStore, String> {
     let (taken, _) = anchors.add_parsable_certificates(given);
     match (taken, trust) {
         (0, Some(_)) => Err("the file of ca_trust holds no certificate in PEM".to_owned()),
-        (0, None) => {
-            Err("the system trusts nobody: install ca-certificates, or write ca_trust".to_owned())
-        }
+        (0, None) => Err("the system trusts nobody: install ca-certificates, or write ca_trust".to_owned()),
         _ => Ok(anchors),
     }
 }
@@ -485,14 +484,15 @@ fn links(text: &str, relation: &str) -> Vec<String> {
             })
             .map_or(after.len(), |(end, _)| end);
         let (parameters, next) = after.split_at(end);
-        let has = parameters.split(';').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
-            name.trim().eq_ignore_ascii_case("rel")
-                && value
-                    .trim()
-                    .trim_matches('"')
-                    .split_ascii_whitespace()
-                    .any(|one| one.eq_ignore_ascii_case(relation))
-        });
+        let has =
+            parameters.split(';').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
+                name.trim().eq_ignore_ascii_case("rel")
+                    && value
+                        .trim()
+                        .trim_matches('"')
+                        .split_ascii_whitespace()
+                        .any(|one| one.eq_ignore_ascii_case(relation))
+            });
         if has {
             found.push(target.trim().to_owned());
         }

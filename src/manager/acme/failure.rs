@@ -59,7 +59,8 @@ impl Failure {
         now: OffsetDateTime,
     ) -> Self {
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
-        let document = media_type.ends_with("json").then(|| serde_json::from_slice::<Value>(body).ok()).flatten();
+        let document =
+            media_type.ends_with("json").then(|| serde_json::from_slice::<Value>(body).ok()).flatten();
         let (text, kind) = match &document {
             Some(document) => (words(document), kind(document)),
             // What a proxy in between shows to people is no help, and often a page long.
@@ -74,7 +75,8 @@ impl Failure {
         let limited = status == 429 || kind == "rateLimited";
         // An authority that limits and does not say how long is asked again in an hour.
         let wait = wait.or(limited.then_some(HOUR));
-        let is_passing = matches!(status, 408 | 425 | 429 | 500..=599) && (document.is_some() || status >= 500);
+        let is_passing =
+            matches!(status, 408 | 425 | 429 | 500..=599) && (document.is_some() || status >= 500);
         let resting = limited || status == 503;
         let not_before = wait.filter(|_| resting).and_then(|wait| now.checked_add(wait.try_into().ok()?));
         let sort = if is_passing { Sort::Passing } else { Sort::Lasting };
@@ -178,7 +180,8 @@ fn kind(document: &Value) -> String {
 }
 
 fn one(detail: Option<&str>, kind: Option<&str>) -> String {
-    let kind = kind.map(|kind| kind.strip_prefix(PREFIX).unwrap_or(kind)).filter(|kind| *kind != "about:blank");
+    let kind =
+        kind.map(|kind| kind.strip_prefix(PREFIX).unwrap_or(kind)).filter(|kind| *kind != "about:blank");
     match (detail, kind) {
         (Some(detail), Some(kind)) => format!("{} ({})", shown(detail), shown(kind)),
         (Some(only), None) | (None, Some(only)) => shown(only),
@@ -216,7 +219,16 @@ mod tests {
             ("limited, without a word", 429, JSON, limited, None, "too many (rateLimited)", true, Some(3600)),
             ("down", 503, "text/html", "<h1>", minute, "answered 503 with \"text/html\"", true, Some(60)),
             ("a proxy", 502, "text/html", "<h1>", None, "answered 502 with \"text/html\"", true, None),
-            ("a page", 403, "text/html; charset=x", "<h1>", None, "answered 403 with \"text/html\"", false, None),
+            (
+                "a page",
+                403,
+                "text/html; charset=x",
+                "<h1>",
+                None,
+                "answered 403 with \"text/html\"",
+                false,
+                None,
+            ),
             ("its problem", 500, JSON, r#"{"detail":"oh"}"#, None, "oh", true, None),
             ("nothing said", 400, JSON, "{}", None, "refused without a reason", false, None),
             (

@@ -99,7 +99,8 @@ impl Windows {
     /// # Errors
     /// In the words of the library.
     pub fn to_text(&self) -> Result<String, String> {
-        let body = toml::to_string(self).map_err(|error| format!("the windows cannot be written: {error}"))?;
+        let body =
+            toml::to_string(self).map_err(|error| format!("the windows cannot be written: {error}"))?;
         Ok(format!("# When authorities want certificates renewed, written by `reseed manager`.\n{body}"))
     }
 
@@ -268,15 +269,29 @@ mod tests {
         let openssl = |arguments: &[&str]| Command::new("openssl").args(arguments).output();
         let (key, certificate, der) = (at("key"), at("certificate"), at("der"));
         let made = openssl(&[
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", &key,
-            "-out", &certificate, "-subj", "/CN=a", "-set_serial", "0x87654321",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+            "-subj",
+            "/CN=a",
+            "-set_serial",
+            "0x87654321",
         ]);
         if made.is_err() {
             eprintln!("skipped: openssl is not installed");
             return;
         }
         openssl(&["x509", "-in", &certificate, "-outform", "DER", "-out", &der]).unwrap();
-        let shown = openssl(&["x509", "-in", &certificate, "-noout", "-ext", "authorityKeyIdentifier"]).unwrap();
+        let shown =
+            openssl(&["x509", "-in", &certificate, "-noout", "-ext", "authorityKeyIdentifier"]).unwrap();
         let shown = String::from_utf8(shown.stdout).unwrap();
         let hex = shown.lines().last().unwrap().trim().trim_start_matches("keyid:");
         let octets: Vec<u8> = hex.split(':').map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use super::Refusal;
 use super::account::Connection;
 use super::jws::{self, Signer};
-use super::Refusal;
 use crate::pki::key::PrivateKey;
 use crate::pki::x509::crl::Reason;
 
@@ -21,7 +21,12 @@ pub enum By<'a> {
 ///
 /// # Errors
 /// [`Refusal`]
-pub fn revoke(connection: &Connection, certificate: &[u8], reason: Reason, by: By<'_>) -> Result<(), Refusal> {
+pub fn revoke(
+    connection: &Connection,
+    certificate: &[u8],
+    reason: Reason,
+    by: By<'_>,
+) -> Result<(), Refusal> {
     let client = &connection.client;
     let Some(url) = client.directory().revoke_cert.clone() else {
         return Err(Refusal::authority(format!("{}: does not revoke", client.url())));

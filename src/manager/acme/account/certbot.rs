@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::{Account, KEY, Settings, VERSION, find, own, place, read_key, runtime, write_key};
-use crate::manager::acme::{Refusal, jws};
 use crate::manager::acme::client::Client;
+use crate::manager::acme::{Refusal, jws};
 use crate::pki::key::PrivateKey;
 use crate::system::root::Root;
 
@@ -94,14 +94,12 @@ fn key(text: &[u8]) -> Result<PrivateKey, String> {
     let der = match (jwk.kty, jwk.crv) {
         ("RSA", _) => {
             let number = |octets: &[u8]| rsa::BoxedUint::from_be_slice_vartime(octets);
-            let primes = vec![
-                number(&part(jwk.p)?),
-                number(&part(jwk.q)?),
-            ];
+            let primes = vec![number(&part(jwk.p)?), number(&part(jwk.q)?)];
             let (n, e) = (part(jwk.n)?, part(jwk.e)?);
             let key = rsa::RsaPrivateKey::from_components(number(&n), number(&e), number(&secret), primes);
             let der = key.map_err(|_| WRONG)?.to_pkcs1_der().map_err(|_| WRONG)?;
-            return PrivateKey::from_der("RSA PRIVATE KEY", der.as_bytes()).map_err(|error| error.to_string());
+            return PrivateKey::from_der("RSA PRIVATE KEY", der.as_bytes())
+                .map_err(|error| error.to_string());
         }
         ("EC", Some("P-256")) => p256::SecretKey::from_slice(&secret).map_err(|_| WRONG)?.to_sec1_der(),
         ("EC", Some("P-384")) => p384::SecretKey::from_slice(&secret).map_err(|_| WRONG)?.to_sec1_der(),

@@ -164,14 +164,17 @@ impl Account {
     fn read(root: &Root, place: &Path) -> Result<Option<Self>, Refusal> {
         let path = place.join(ACCOUNT);
         match root.text(&path).map_err(own)? {
-            Some(text) => Self::parse(&path, &text).map(Some).map_err(|fault| Refusal::ours(fault.to_string())),
+            Some(text) => {
+                Self::parse(&path, &text).map(Some).map_err(|fault| Refusal::ours(fault.to_string()))
+            }
             None => Ok(None),
         }
     }
 
     fn write(&self, root: &Root, place: &Path) -> Result<(), Refusal> {
         let text = toml::to_string(self).map_err(|error| Refusal::ours(error.to_string()))?;
-        let text = format!("# An account at an authority, written by `reseed manager`. Not to be edited.\n{text}");
+        let text =
+            format!("# An account at an authority, written by `reseed manager`. Not to be edited.\n{text}");
         transaction::replace(root, &place.join(ACCOUNT), text.as_bytes(), 0o600).map_err(own)
     }
 }
@@ -433,7 +436,11 @@ mod tests {
         let one = place(accounts, &settings("https://a/dir", &["mailto:a@x", "mailto:b@x"]));
         assert_eq!(one, place(accounts, &settings("https://a/dir", &["mailto:b@x", "mailto:a@x"])), "order");
         assert_ne!(one, place(accounts, &settings("https://a/dir", &["mailto:a@x"])), "contact");
-        assert_ne!(one, place(accounts, &settings("https://b/dir", &["mailto:a@x", "mailto:b@x"])), "directory");
+        assert_ne!(
+            one,
+            place(accounts, &settings("https://b/dir", &["mailto:a@x", "mailto:b@x"])),
+            "directory"
+        );
         assert_eq!(one.file_name().unwrap().len(), 32);
     }
 

@@ -47,7 +47,10 @@ pub(super) async fn finish(
 }
 
 /// In words, what cannot be seen.
-async fn all_seen(open: &Open, mut seen: UnboundedReceiver<(usize, Result<(), String>)>) -> Result<(), String> {
+async fn all_seen(
+    open: &Open,
+    mut seen: UnboundedReceiver<(usize, Result<(), String>)>,
+) -> Result<(), String> {
     let mut results: Vec<Option<Result<(), String>>> = vec![None; open.proofs.len()];
     while results.iter().any(Option::is_none) {
         let Some((index, result)) = seen.recv().await else { break };
@@ -87,7 +90,9 @@ async fn validate(desk: &Desk<'_>, open: &mut Open) -> Result<(), Refusal> {
         }
         match challenge.set_ready().await.map_err(Failure::from) {
             Ok(()) => {}
-            Err(failure) if failure.is_passing() || failure.not_before.is_some() => return Err(failure.into()),
+            Err(failure) if failure.is_passing() || failure.not_before.is_some() => {
+                return Err(failure.into());
+            }
             // It has looked already, or refuses to: what became of it stands in the order.
             Err(failure) => tracing::debug!("{}: {failure}", open.wish.service),
         }
@@ -156,7 +161,10 @@ async fn refresh(open: &mut Open) -> Result<(), Refusal> {
 
 /// Pebble calls an order `deactivated` when an authorization of it is, which RFC 8555 does not know.
 fn unknown(open: &Open) -> Refusal {
-    Refusal::authority(format!("{}: the order is in no state that RFC 8555 knows; it is lost", open.order.url()))
+    Refusal::authority(format!(
+        "{}: the order is in no state that RFC 8555 knows; it is lost",
+        open.order.url()
+    ))
 }
 
 /// Brings the chain home, the preferred one if there is one, and checks it.
@@ -169,7 +177,8 @@ pub(super) async fn download(desk: &Desk<'_>, open: &mut Open) -> Result<Granted
         )));
     };
     let answer = client.post(&url, None).await?;
-    let read = |body: &[u8]| Chain::parse(body).map_err(|error| Refusal::authority(format!("{url}: {error}")));
+    let read =
+        |body: &[u8]| Chain::parse(body).map_err(|error| Refusal::authority(format!("{url}: {error}")));
     let mut chain = read(&answer.body)?;
     let mut notes = open.notes.clone();
     if let Some(name) = open.wish.preferred_chain.as_deref().filter(|name| !chain.leads_to(name)) {
@@ -187,10 +196,15 @@ pub(super) async fn download(desk: &Desk<'_>, open: &mut Open) -> Result<Granted
         }
         match found {
             Some(other) => chain = other,
-            None => notes.push(format!("no chain leads to \"{name}\"; the one that leads to {} is taken", chain.top())),
+            None => notes.push(format!(
+                "no chain leads to \"{name}\"; the one that leads to {} is taken",
+                chain.top()
+            )),
         }
     }
-    chain.fits(&open.request, &open.wish.identifiers).map_err(|error| Refusal::ours(format!("{url}: {error}")))?;
+    chain
+        .fits(&open.request, &open.wish.identifiers)
+        .map_err(|error| Refusal::ours(format!("{url}: {error}")))?;
     let note = (!notes.is_empty()).then(|| notes.join("; "));
     Ok(Granted { chain: chain.to_pem(), note })
 }
@@ -221,7 +235,8 @@ async fn lost(open: &mut Open) -> Refusal {
     let mut authorizations = open.order.authorizations();
     while let Some(Ok(authorization)) = authorizations.next().await {
         let about = authorization.identifier();
-        let name = identified(about.identifier, about.wildcard).map(|one| one.to_string()).unwrap_or_default();
+        let name =
+            identified(about.identifier, about.wildcard).map(|one| one.to_string()).unwrap_or_default();
         for challenge in &authorization.challenges {
             secrets.push(challenge.token.clone());
             if let Some(problem) = &challenge.error {
@@ -248,7 +263,8 @@ fn hidden(text: String, secrets: &[String]) -> String {
             shown.push('…');
             // A key authorization: the thumbprint follows after a dot.
             let print = after.strip_prefix('.').map_or(0, |print| {
-                let length = print.bytes().take_while(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(octet));
+                let length =
+                    print.bytes().take_while(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(octet));
                 match length.count() {
                     43 => 44,
                     _ => 0,
@@ -277,7 +293,11 @@ mod tests {
         let print = "A".repeat(43);
         for (case, text, expected) in [
             ("none", "no such host".to_owned(), "no such host"),
-            ("in a URL", "http://a/.well-known/acme-challenge/t0ken: 404".into(), "http://a/.well-known/acme-challenge/…: 404"),
+            (
+                "in a URL",
+                "http://a/.well-known/acme-challenge/t0ken: 404".into(),
+                "http://a/.well-known/acme-challenge/…: 404",
+            ),
             ("with the thumbprint", format!("got \"t0ken.{print}\" and t0ken."), "got \"…\" and …."),
         ] {
             assert_eq!(hidden(text, &["t0ken".to_owned(), String::new()]), expected, "{case}");

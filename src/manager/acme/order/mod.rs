@@ -218,7 +218,12 @@ mod tests {
             ("a wildcard by TLS", &["*.a.example"], Alpn, Some("cannot be proven by tls-alpn-01")),
             ("an address by HTTP", &["192.0.2.1"], Http, None),
             ("an address by TLS", &["2001:db8::1"], Alpn, None),
-            ("an address by DNS", &["a.example", "192.0.2.1"], Dns, Some("192.0.2.1 cannot be proven by dns-01")),
+            (
+                "an address by DNS",
+                &["a.example", "192.0.2.1"],
+                Dns,
+                Some("192.0.2.1 cannot be proven by dns-01"),
+            ),
             ("nothing", &[], Http, Some("no name")),
         ] {
             let error = ready(&wish(names, kind)).err();

@@ -41,7 +41,9 @@ pub(super) async fn place(desk: &Desk<'_>, wish: &Wish, request: Request) -> Res
                 }
             }
             // The authority may be better tomorrow, and the order is there still.
-            Err(failure) if failure.is_passing() || failure.not_before.is_some() => return Err(failure.into()),
+            Err(failure) if failure.is_passing() || failure.not_before.is_some() => {
+                return Err(failure.into());
+            }
             Err(failure) => tracing::debug!("{}: the order is gone: {failure}", wish.service),
         }
     }
@@ -114,9 +116,8 @@ async fn order(desk: &Desk<'_>, wish: &Wish) -> Result<(Order, Vec<String>), Ref
             new = new.profile(profile);
         }
         let parts = replaces.and_then(|id| id.split_once('.'));
-        let parts = parts.and_then(|(authority, serial)| {
-            Some((jws::decode(authority).ok()?, jws::decode(serial).ok()?))
-        });
+        let parts = parts
+            .and_then(|(authority, serial)| Some((jws::decode(authority).ok()?, jws::decode(serial).ok()?)));
         if let Some((authority, serial)) = &parts {
             let id = CertificateIdentifier::new(Der::from_slice(authority), Der::from_slice(serial));
             new = new.replaces(id);
@@ -174,7 +175,9 @@ async fn demands(desk: &Desk<'_>, open: &mut Open) -> Result<Demands, Refusal> {
     while let Some(authorization) = authorizations.next().await {
         let authorization = authorization.map_err(Failure::from)?;
         let about = authorization.identifier();
-        let Some(identifier) = identified(about.identifier, about.wildcard) else { return Ok(Demands::Other) };
+        let Some(identifier) = identified(about.identifier, about.wildcard) else {
+            return Ok(Demands::Other);
+        };
         asked.insert(lower(&identifier));
         match authorization.status {
             AuthorizationStatus::Valid => continue,
@@ -200,8 +203,12 @@ async fn demands(desk: &Desk<'_>, open: &mut Open) -> Result<Demands, Refusal> {
         }
         // RFC 8555 section 8.1; it becomes the name of a file.
         let token = &challenge.token;
-        if token.is_empty() || !token.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet)) {
-            return Err(Refusal::authority(format!("{identifier}: the authority's token is not in base64url")));
+        if token.is_empty()
+            || !token.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet))
+        {
+            return Err(Refusal::authority(format!(
+                "{identifier}: the authority's token is not in base64url"
+            )));
         }
         proofs.push(Proof {
             service: open.wish.service.clone(),
