@@ -13,11 +13,12 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use reseed::manager::acme::account::{self, Binding, Settings};
@@ -577,10 +578,229 @@ fn why_a_validation_has_failed() {
     }
 }
 
+/// An authority that answers what the test wants, for what Debian's Pebble does not do.
+struct StandIn {
+    directory: TempDir,
+    port: u16,
+    /// What was sent to it: path and payload.
+    heard: Arc<Mutex<Vec<(String, serde_json::Value)>>>,
+}
+
+/// Path, payload, how often this path was asked before: status, further headers, body.
+type Answers = fn(&str, &serde_json::Value, usize) -> (u16, String, serde_json::Value);
+
+impl StandIn {
+    fn start(answers: Answers) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        own_certificate(directory.path());
+        let read =
+            |name: &str| pem::parse(fs::read(directory.path().join(name)).unwrap()).unwrap().into_contents();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(read("tls.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![read("tls.crt").into()], key)
+            .unwrap();
+        let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
+        let port = listener.local_addr().unwrap().port();
+        let heard: Arc<Mutex<Vec<(String, serde_json::Value)>>> = Arc::default();
+        let all = Arc::clone(&heard);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = rustls::StreamOwned::new(connection, stream);
+                let _ = Self::serve(&mut stream, port, &all, answers);
+            }
+        });
+        Self { directory, port, heard }
+    }
+
+    fn serve(
+        stream: &mut (impl Read + Write),
+        port: u16,
+        heard: &Mutex<Vec<(String, serde_json::Value)>>,
+        answers: Answers,
+    ) -> std::io::Result<()> {
+        let mut request = Vec::new();
+        let mut chunk = [0; 4096];
+        let body = loop {
+            let count = stream.read(&mut chunk)?;
+            request.extend_from_slice(&chunk[..count]);
+            let text = String::from_utf8_lossy(&request).into_owned();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let length = head
+                .to_lowercase()
+                .split_once("content-length: ")
+                .map_or(0, |(_, rest)| rest.split("\r\n").next().unwrap().parse::<usize>().unwrap());
+            if body.len() >= length {
+                break body.to_owned();
+            }
+        };
+        let path = String::from_utf8_lossy(&request).split(' ').nth(1).unwrap().to_owned();
+        let signed: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+        let payload = signed["payload"].as_str().unwrap_or_default();
+        let payload = reseed::manager::acme::jws::decode(payload).unwrap();
+        let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap_or_default();
+        let mut heard = heard.lock().unwrap();
+        let before = heard.iter().filter(|(other, _)| *other == path).count();
+        heard.push((path.clone(), payload.clone()));
+        let at = |name: &str| format!("https://127.0.0.1:{port}/{name}");
+        let (status, headers, body) = match path.as_str() {
+            "/dir" => (
+                200,
+                String::new(),
+                serde_json::json!({
+                    "newNonce": at("nonce"), "newAccount": at("account"), "newOrder": at("order"),
+                    "renewalInfo": at("ari"), "meta": { "profiles": { "short": "six days" } },
+                }),
+            ),
+            "/nonce" => (200, String::new(), serde_json::Value::Null),
+            "/account" => {
+                (201, format!("Location: {}\r\n", at("account/1")), serde_json::json!({"status": "valid"}))
+            }
+            _ => answers(&path, &payload, before),
+        };
+        // Nobody is told anything: the connection ends.
+        if status == 0 {
+            return Ok(());
+        }
+        let body = if path == "/nonce" { String::new() } else { body.to_string().replace("AT/", &at("")) };
+        let headers = headers.replace("AT/", &at(""));
+        let kind = if status < 400 { "application/json" } else { "application/problem+json" };
+        write!(
+            stream,
+            "HTTP/1.1 {status} x\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nReplay-Nonce: bm9uY2U\r\n\
+             Connection: close\r\n{headers}\r\n{body}",
+            body.len()
+        )?;
+        stream.flush()
+    }
+
+    fn open(&self) -> (Disk, Connection) {
+        let mut settings = Settings::new(format!("https://127.0.0.1:{}/dir", self.port));
+        settings.bounds.trust = Some(fs::read(self.directory.path().join("ca.crt")).unwrap());
+        settings.bounds.requests_per_second = 1000;
+        let disk = Disk::new();
+        let connection = disk.open(&settings).unwrap();
+        (disk, connection)
+    }
+
+    fn heard(&self, path: &str) -> Vec<serde_json::Value> {
+        let heard = self.heard.lock().unwrap();
+        heard.iter().filter(|(other, _)| other == path).map(|(_, payload)| payload.clone()).collect()
+    }
+}
+
+/// An order that has failed already: how it came to be is what is looked at.
+fn failed_order() -> (u16, String, serde_json::Value) {
+    let order = serde_json::json!({
+        "status": "pending", "authorizations": ["AT/authz"], "finalize": "AT/finalize",
+    });
+    (201, "Location: AT/order/1\r\n".into(), order)
+}
+
+fn problem(status: u16, kind: &str, headers: &str) -> (u16, String, serde_json::Value) {
+    let kind = format!("urn:ietf:params:acme:error:{kind}");
+    (status, headers.to_owned(), serde_json::json!({ "type": kind, "detail": "said so" }))
+}
+
+#[test]
+fn an_authority_that_limits_says_until_when() {
+    let stand_in = StandIn::start(|path, _, _| match path {
+        "/order" => problem(429, "rateLimited", "Retry-After: 3600\r\n"),
+        _ => problem(404, "malformed", ""),
+    });
+    let (_disk, connection) = stand_in.open();
+    let start = OffsetDateTime::from(std::time::SystemTime::now());
+    let (result, urls) =
+        one(&connection, &wish("web", &["a.example.com"], Validation::Http, &key()), &Says::default());
+    let Err(Refusal::Authority { error, not_before: Some(until) }) = result else { panic!("{result:?}") };
+    assert!(error.contains("said so (rateLimited)"), "{error}");
+    assert!((3600..3660).contains(&(until - start).whole_seconds()), "{until}");
+    assert_eq!((urls.len(), stand_in.heard("/order").len()), (0, 1), "it is not asked twice");
+}
+
+#[test]
+fn what_breaks_off_is_sent_again_and_what_is_not_wanted_is_left_out() {
+    let stand_in = StandIn::start(|path, payload, before| match (path, before) {
+        ("/order", 0) => (0, String::new(), serde_json::Value::Null),
+        ("/order", 1) => problem(503, "serverInternal", "Retry-After: 1\r\n"),
+        ("/order", _) if payload.get("replaces").is_some() => problem(409, "alreadyReplaced", ""),
+        ("/order", _) if payload.get("profile").is_some() => problem(400, "invalidProfile", ""),
+        ("/order", _) => failed_order(),
+        ("/authz", _) => (
+            200,
+            String::new(),
+            serde_json::json!({
+                "status": "pending", "identifier": { "type": "dns", "value": "a.example.com" },
+                "challenges": [{ "type": "dns-persist-01", "url": "AT/c", "status": "pending", "token": "t" }],
+            }),
+        ),
+        _ => problem(404, "malformed", ""),
+    });
+    let (_disk, connection) = stand_in.open();
+    let wanted = Wish {
+        replaces: Some("aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE".into()),
+        profile: Some("short".into()),
+        ..wish("web", &["a.example.com"], Validation::Http, &key())
+    };
+    let (result, urls) = one(&connection, &wanted, &Says::default());
+    let Err(Refusal::Ours { error }) = result else { panic!("{result:?}") };
+    assert!(
+        error.contains("a.example.com: the authority does not offer http-01, only dns-persist-01"),
+        "{error}"
+    );
+    assert_eq!(urls, [format!("https://127.0.0.1:{}/order/1", stand_in.port)]);
+    let sent: Vec<_> = stand_in
+        .heard("/order")
+        .iter()
+        .map(|order| (order["profile"].as_str() == Some("short"), order.get("replaces").is_some()))
+        .collect();
+    assert_eq!(sent, [(true, true), (true, true), (true, true), (true, false), (false, false)]);
+    let given_back = stand_in.heard("/authz");
+    assert_eq!(given_back.last().unwrap()["status"], "deactivated", "no order rots");
+}
+
+#[test]
+fn when_an_authority_wants_a_renewal() {
+    let stand_in = StandIn::start(|path, _, before| match before {
+        _ if !path.starts_with("/ari/") => problem(404, "malformed", ""),
+        0 => (
+            200,
+            "Retry-After: 7200\r\n".into(),
+            serde_json::json!({ "suggestedWindow": {
+            "start": "2026-01-02T04:00:00Z", "end": "2026-01-03T04:00:00Z" }, "explanationURL": "https://a/why" }),
+        ),
+        _ => (
+            200,
+            String::new(),
+            serde_json::json!({ "suggestedWindow": {
+            "start": "2026-01-03T04:00:00Z", "end": "2026-01-02T04:00:00Z" } }),
+        ),
+    });
+    let (_disk, connection) = stand_in.open();
+    let leaf =
+        pem::parse(fs::read(stand_in.directory.path().join("tls.crt")).unwrap()).unwrap().into_contents();
+    let service = ServiceName::new("example.com", "web").unwrap();
+    let now = OffsetDateTime::from(std::time::SystemTime::now());
+    let asked = [(service.clone(), leaf)];
+    let window = renewal_info(&connection, &asked, now).remove(&service).unwrap().unwrap();
+    assert_eq!(
+        (window.end - window.start, window.ask_again - now),
+        (time::Duration::DAY, time::Duration::hours(2))
+    );
+    assert_eq!(window.explanation.as_deref(), Some("https://a/why"));
+    let error = renewal_info(&connection, &asked, now).remove(&service).unwrap().expect_err("turned round");
+    assert!(error.to_string().contains("ends before it begins"), "{error}");
+}
+
 #[test]
 fn an_authority_that_is_not_there() {
     let mut settings = Settings::new(format!("https://127.0.0.1:{}/dir", free_port()));
     settings.bounds.timeout = Duration::from_secs(1);
+    settings.bounds.retries = 1;
     let disk = Disk::new();
     own_certificate(disk.root.directory());
     settings.bounds.trust = Some(fs::read(disk.root.directory().join("ca.crt")).unwrap());
