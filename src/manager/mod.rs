@@ -9,17 +9,21 @@
 //!  decisions  schedule  dane  select          when to renew and to roll; which records; which services, and
 //!             restarts  describe  seen        who depends on them
 //!  the world  tree  production  deliver  dns  the state tree; the live copy; who is told; who is asked
+//!             acme                            public authorities, by RFC 8555
 //!  stories    renew  roll  distribute         make `next`; make `next` into `curr`; bring it to its places
 //!             status  clean  revoke  manual
 //!  tools      info  verify  dhparm
 //!  old names  legacy                          the options of ssl-mgr, turned into ours
 //! ```
 //!
-//! `issue` makes versions, `settle` brings them to where they are used; each story is a function that fits a
-//! screen, and `run` is what they begin with.
+//! `issue` makes versions, by `acquire` where a public authority signs; `settle` brings them to where they are
+//! used; each story is a function that fits a screen, and `run` is what they begin with.
 //!
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
 
+pub mod accounts;
+pub mod acme;
+pub mod acquire;
 pub mod ca;
 pub mod clean;
 pub mod config;
@@ -32,14 +36,17 @@ pub mod dhparm;
 pub mod distribute;
 pub mod dns;
 pub mod exchangers;
+pub mod history;
 pub mod info;
 pub mod issue;
 pub mod legacy;
 pub mod lineage;
 pub mod load;
 pub mod manual;
+pub mod metrics;
 pub mod name;
 mod nearest;
+pub mod outlook;
 pub mod pending;
 pub mod production;
 pub mod published;
@@ -54,7 +61,10 @@ pub mod schedule;
 pub mod seen;
 pub mod select;
 pub mod settle;
+pub mod shown;
 pub mod status;
+pub mod suggested;
+pub mod tend;
 pub mod tree;
 pub mod verify;
 pub mod zones;
