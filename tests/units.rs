@@ -389,13 +389,7 @@ fn services_are_sandboxed() {
     assert_eq!(services.count(), SERVICES.len(), "every service has its figure");
     for (service, most) in SERVICES {
         let mut command = Command::new("systemd-analyze");
-        command.args([
-            "security",
-            "--no-pager",
-            "--offline=true",
-            &format!("--threshold={most}"),
-            "--root",
-        ]);
+        command.args(["security", "--no-pager", "--offline=true", &format!("--threshold={most}"), "--root"]);
         let output = command.arg(tree.0.path()).arg(service).output().unwrap();
         let told = said(&output);
         let figure = told.lines().find_map(|line| line.split("exposure level for ").nth(1)).unwrap_or(&told);
