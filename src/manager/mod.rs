@@ -5,12 +5,15 @@
 //! ```text
 //!  words      name  lineage                   which certificate; which versions of it there are
 //!  texts      config  pending  published      what the site has written down; what is still to be done
+//!             history  metrics                when what ran, for whoever watches
 //!             ca::register                    what an authority has issued and revoked
 //!  decisions  schedule  dane  select          when to renew and to roll; which records; which services, and
-//!             restarts  describe  seen        who depends on them
+//!             restarts  describe  seen        who depends on them; what a successor waits for
+//!             outlook
 //!  the world  tree  production  deliver  dns  the state tree; the live copy; who is told; who is asked
 //!             acme                            public authorities, by RFC 8555
 //!  stories    renew  roll  distribute         make `next`; make `next` into `curr`; bring it to its places
+//!             tend                            all of it, for a timer
 //!             status  clean  revoke  manual
 //!  tools      info  verify  dhparm
 //!  old names  legacy                          the options of ssl-mgr, turned into ours

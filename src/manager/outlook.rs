@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::config::{Configuration, Purpose, Service};
+use super::config::{Configuration, Purpose, Service, Site};
 use super::dane::Record;
 use super::dns::delegation::is_within;
 use super::issue::records;
@@ -147,17 +147,21 @@ impl Successors<'_> {
 /// The records that a zone's name servers can be asked for: those within it, where it is known whom to ask, and
 /// where it is this program that brings them there.
 pub fn askable<'r>(config: &Configuration, apex: &str, records: &'r [Record]) -> Vec<&'r Record> {
-    let site = &config.site;
+    if !is_askable(&config.site, apex) {
+        return Vec::new();
+    }
+    let below = format!(".{}", apex.to_ascii_lowercase());
+    records.iter().filter(|record| record.owner.ends_with(&below)).collect()
+}
+
+/// Says whether a zone's name servers can be asked for what this program brings there.
+pub fn is_askable(site: &Site, apex: &str) -> bool {
     let by_update = site.updates.iter().any(|update| {
         let covers = |domain: &String| is_within(apex, domain);
         update.purposes.contains(&Purpose::Tlsa) && update.domain.as_ref().is_none_or(covers)
     });
     let is_published = !site.dns.tlsa_directories.is_empty() || by_update;
-    if site.primary(apex).is_none() || !is_published {
-        return Vec::new();
-    }
-    let below = format!(".{}", apex.to_ascii_lowercase());
-    records.iter().filter(|record| record.owner.ends_with(&below)).collect()
+    site.primary(apex).is_some() && is_published
 }
 
 impl fmt::Display for Outlook {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::exchangers::{self, Exchangers};
@@ -95,6 +96,12 @@ pub(super) fn take_over(
                     Err(error) => Outcome::Failed { error },
                 }
             }
+            // Somebody has to look: it would wait for ever.
+            (Ok(outlook @ Outlook { roll: Roll::Unseen | Roll::Unpublished, .. }), _)
+                if has_ended(lineage, successors.now) =>
+            {
+                Outcome::Failed { error: format!("curr has ended, and next {outlook}") }
+            }
             (Ok(outlook), _) => Outcome::Left { reason: outlook.to_string() },
         };
         outcomes.insert(name.clone(), outcome);
@@ -103,6 +110,11 @@ pub(super) fn take_over(
         outcomes.insert(name, Outcome::Failed { error: error.to_string() });
     }
     Ok(outcomes)
+}
+
+fn has_ended(lineage: &Lineage, now: OffsetDateTime) -> bool {
+    let certificate = lineage.live().and_then(|curr| curr.certificate.as_ref());
+    certificate.is_some_and(|certificate| certificate.not_after <= now)
 }
 
 fn least(run: &Run<'_>, request: &Request) -> Duration {
