@@ -51,7 +51,7 @@ enter() {
         cd -- "$production" || fail "$production cannot be entered"
         return
     fi
-    cd -- "$prefix" || fail "there is no jail $prefix"
+    cd -- "$prefix" 2>/dev/null || fail "there is no jail $prefix"
     set -f
     old_ifs=$IFS
     IFS=/
