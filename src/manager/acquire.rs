@@ -14,8 +14,9 @@ use super::acme::account::{Connection, Settings};
 use super::acme::limits::Limits;
 use super::acme::orders::{Open, Orders};
 use super::acme::prove::Provers;
-use super::acme::{self, Granted, Identifier, Refusal, Wish, renewal};
+use super::acme::{self, Granted, Identifier, Progress, Refusal, Wish, renewal};
 use super::config::{Acme, AlternativeName, AuthorityKind, Service};
+use super::deliver::ssh::Door;
 use super::exchangers::Exchangers;
 use super::issue::{self, KeyFrom, Made, Order, encode, reused};
 use super::lineage::{Files, Lineage, Version, VersionName, version};
@@ -240,9 +241,9 @@ impl Desk<'_> {
                 tracing::warn!("{name}: its order is not on disk, a run that dies now orders again: {error}");
             }
         };
-        let prover = provers(run, self.acme);
-        let told = acme::issue(&connection, &wishes, &prover, &remember, &|progress| {
-            (run.world.tell)(&progress.to_string());
+        let progress = |progress: Progress| (run.world.tell)(&progress.to_string());
+        let told = with_provers(run, self.acme, |prover| {
+            acme::issue(&connection, &wishes, prover, &remember, &progress)
         });
         for (name, answer) in &told {
             match answer {
@@ -307,15 +308,15 @@ pub fn sweep(run: &Run<'_>) -> Vec<String> {
         AuthorityKind::Acme(acme) => Some(acme),
         _ => None,
     });
-    any.map(|acme| provers(run, acme).sweep()).unwrap_or_default()
+    any.map(|acme| with_provers(run, acme, |prover| prover.sweep())).unwrap_or_default()
 }
 
-fn provers<'r>(run: &'r Run<'_>, acme: &Acme) -> Provers<'r> {
-    Provers::new(&run.world, &run.tree, &run.config.site, acme, &shell, &run.world.tell)
-}
-
-fn shell(host: &str, _script: &str, _input: &[u8]) -> Result<String, String> {
-    Err(format!("{host} cannot be reached"))
+/// Proves as the site is configured: on this machine, and on other hosts over OpenSSH.
+fn with_provers<T>(run: &Run<'_>, acme: &Acme, act: impl FnOnce(&Provers<'_>) -> T) -> T {
+    let options = &run.config.site.ssh_options;
+    let shell =
+        |host: &str, script: &str, input: &[u8]| Door::Ssh { host, options }.script(script, &[], input);
+    act(&Provers::new(&run.world, &run.tree, &run.config.site, acme, &shell, &run.world.tell))
 }
 
 /// Sorts what is asked for by whom the next choice of each is.
