@@ -192,9 +192,10 @@ impl Clean {
     }
 }
 
-/// Revoke a certificate that an own authority has signed
+/// Revoke a certificate
 ///
-/// The authority's list of revoked certificates (crl.pem, crl.der) is written beside it and into production.
+/// Of an own authority, its list of revoked certificates (crl.pem, crl.der) is written beside it and into production.
+/// A public authority is asked to, by the account that ordered it, else with the certificate's own key.
 #[derive(Debug, clap::Args)]
 pub struct Revoke {
     /// Whose
