@@ -764,6 +764,58 @@ fn what_breaks_off_is_sent_again_and_what_is_not_wanted_is_left_out() {
 }
 
 #[test]
+fn an_order_that_takes_its_time_is_left_to_a_later_run() {
+    let stand_in = StandIn::start(|path, _, before| match path {
+        "/order" | "/order/1" => {
+            let order = serde_json::json!({
+                "status": if before == 0 { "pending" } else { "processing" },
+                "authorizations": ["AT/authz"], "finalize": "AT/finalize",
+            });
+            let wait = if before == 0 { "" } else { "Retry-After: 600\r\n" };
+            (200, format!("Location: AT/order/1\r\n{wait}"), order)
+        }
+        "/authz" => (
+            200,
+            String::new(),
+            serde_json::json!({
+                "status": "valid", "identifier": { "type": "dns", "value": "a.example.com" }, "challenges": [],
+            }),
+        ),
+        _ => problem(404, "malformed", ""),
+    });
+    let (_disk, connection) = stand_in.open();
+    let wanted = wish("web", &["a.example.com"], Validation::Http, &key());
+    let (prover, start) = (Says::default(), OffsetDateTime::from(std::time::SystemTime::now()));
+    let (result, _) = one(&connection, &wanted, &prover);
+    let Err(Refusal::Authority { error, not_before: Some(until) }) = result else { panic!("{result:?}") };
+    assert!(error.contains("not done yet"), "{error}");
+    assert!((600..660).contains(&(until - start).whole_seconds()), "{until}");
+    assert!(prover.proven.into_inner().unwrap().is_empty(), "what is valid already is not proven again");
+}
+
+#[test]
+fn an_account_that_the_authority_has_forgotten() {
+    let stand_in = StandIn::start(|_, _, _| problem(400, "accountDoesNotExist", ""));
+    let (_disk, connection) = stand_in.open();
+    let wanted = wish("web", &["a.example.com"], Validation::Http, &key());
+    let error = one(&connection, &wanted, &Says::default()).0.expect_err("no account").to_string();
+    assert!(error.contains("account/1 made anew, remove \"/top/.reseed/accounts/"), "{error}");
+}
+
+#[test]
+fn no_more_requests_in_a_second_than_the_site_allows() {
+    let stand_in = StandIn::start(|_, _, _| (200, String::new(), serde_json::json!({ "status": "valid" })));
+    let mut settings = Settings::new(format!("https://127.0.0.1:{}/dir", stand_in.port));
+    settings.bounds.trust = Some(fs::read(stand_in.directory.path().join("ca.crt")).unwrap());
+    settings.bounds.requests_per_second = 4;
+    let start = Instant::now();
+    // The directory, which brings a nonce, and the account; two more, and the fifth has to wait.
+    let connection = Disk::new().open(&settings).unwrap();
+    (0..3).for_each(|_| drop(connection.show().unwrap()));
+    assert!(start.elapsed() >= Duration::from_millis(990), "{:?}", start.elapsed());
+}
+
+#[test]
 fn when_an_authority_wants_a_renewal() {
     let stand_in = StandIn::start(|path, _, before| match before {
         _ if !path.starts_with("/ari/") => problem(404, "malformed", ""),

@@ -262,6 +262,11 @@ impl Connection {
         &self.url
     }
 
+    /// Where the account is written down.
+    pub(super) fn record(&self) -> PathBuf {
+        self.place.join(ACCOUNT)
+    }
+
     /// URL of the directory.
     pub fn directory(&self) -> &str {
         self.client.url()

@@ -133,6 +133,13 @@ async fn order(desk: &Desk<'_>, wish: &Wish) -> Result<(Order, Vec<String>), Ref
             // RFC 9773 section 5: the order itself may be fine.
             notes.push(format!("{failure}; ordered without saying what is replaced"));
             replaces = None;
+        } else if failure.is("accountDoesNotExist") {
+            // Nothing but a test authority forgets accounts, so nothing is made anew unasked.
+            return Err(Refusal::authority(format!(
+                "{failure}; to have the account {} made anew, remove \"{}\"",
+                desk.connection.account(),
+                desk.connection.record().display()
+            )));
         } else {
             return Err(failure.into());
         }
