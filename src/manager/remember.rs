@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::config::{AfterCopy, Configuration, Servers};
 use super::deliver::agent;
-use super::deliver::parcel::{destinations, wants};
+use super::deliver::parcel::{Destination, destinations, wants};
 use super::name::ServiceName;
 use super::pending::{Action, Pending};
 use super::restarts::{Restart, restarts};
@@ -55,6 +55,18 @@ pub fn remember(
             }
         }
     }
+}
+
+/// Remembers that hosts need what an authority has written besides its certificate; tells whether any does.
+pub fn remember_list(run: &Run<'_>, pending: &mut Pending, authority: &ServiceName) -> bool {
+    let destinations = destinations(&run.config.site, &run.world.host);
+    let wants = |trees: &Vec<Destination<'_>>| trees.iter().any(|tree| tree.wants(authority));
+    let hosts: Vec<&str> =
+        destinations.iter().filter(|(_, trees)| wants(trees)).map(|(host, _)| *host).collect();
+    for host in &hosts {
+        pending.add(Action::Deliver { host: (*host).to_owned() }, [], run.world.now);
+    }
+    !hosts.is_empty()
 }
 
 /// What is no longer configured is not tried for ever; what is configured in its place is tried instead, because

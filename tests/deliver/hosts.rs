@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::network::Network;
 use crate::site::Site;
@@ -176,6 +177,42 @@ fn what_is_served_is_asked_for() {
     sslm(&site, &network, &["-renew"]).exits(1).says("still to be done: www: what is served: ");
     network.run("www", &["sh", "-c", &reload]);
     sslm(&site, &network, &["-renew"]).exits(0).says("done: www: what is served");
+}
+
+/// The manager itself is killed at any moment of a run that delivers; what runs in the jail ends as it may.
+#[test]
+fn a_manager_that_is_killed_is_taken_up_by_the_next() {
+    let site = Site::running();
+    let jail = site.path("jail");
+    fs::create_dir(&jail).unwrap();
+    let top = site.top().display().to_string();
+    site.edit("conf.d/ssl-mgr.conf", "[web]\n", &format!("[web]\nroots = ['{top}/jail']\n"));
+    let inside = jail.join(top.trim_start_matches('/')).join("prod");
+    let mut unfinished = 0;
+    for round in 0..12 {
+        site.sslm("-f -renew example.com:web").exits(0);
+        let mut run = site.command(site.top(), "roll --force example.com/web").spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(15 * round));
+        run.kill().unwrap();
+        run.wait().unwrap();
+        if inside.join(CURR).exists() {
+            let of = |file: &str| fs::read(inside.join(CURR).join(file)).unwrap();
+            let (bundle, key, chain) = (of("bundle.pem"), of("privkey.pem"), of("fullchain.pem"));
+            assert!(bundle == [key, chain].concat(), "round {round}: two versions are mixed");
+        }
+        unfinished += usize::from(!site.told().contains(&"web reload".to_owned()));
+        // Not every kill leaves something to be rolled, but each leaves a manager that goes on.
+        site.sslm("-roll").exits(0);
+        let here = site.path(&format!("prod/{CURR}"));
+        assert_eq!(names(&inside.join(CURR)), names(&here), "round {round}");
+        for file in names(&here) {
+            let there = fs::read(inside.join(CURR).join(&file)).unwrap();
+            assert!(there == fs::read(here.join(&file)).unwrap(), "round {round}: {file}");
+        }
+        assert_eq!(fs::read_dir(&inside).unwrap().count(), 1, "round {round}: only the group's directory");
+        site.told();
+    }
+    assert!(unfinished > 0, "no run was killed before its end");
 }
 
 /// No other machine, and no network: jails of this one.

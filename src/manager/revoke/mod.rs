@@ -12,6 +12,7 @@ use super::ca::register::{ISSUED, Issued, REVOKED, Revocations, Revoked};
 use super::ca::signing;
 use super::config::Signing;
 use super::name::{CA, ServiceName};
+use super::remember::remember_list;
 use super::report::Report;
 use super::run::{ManagerError, Run, World, recorded};
 use crate::pki::container;
@@ -177,6 +178,11 @@ fn write(
         attributes: own_attributes(mode),
         exact: false,
     };
+    let mut pending = run.pending()?;
+    if remember_list(run, &mut pending, by) {
+        run.save_pending(&pending)?;
+        report.notes.push(format!("{by}: other hosts get the list at the next run"));
+    }
     // In one step: what is revoked is in every list, or not revoked yet and revoked by the next attempt.
     let changes = [
         file(directory.join(REVOKED), text.as_bytes(), 0o600),
