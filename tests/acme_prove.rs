@@ -16,7 +16,6 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use reseed::manager::acme::account::{Connection, Settings};
@@ -39,7 +38,10 @@ impl Program {
     fn start(program: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0");
+        command
+            .env("PEBBLE_VA_NOSLEEP", "1")
+            .env("PEBBLE_WFE_NONCEREJECT", "0")
+            .env("PEBBLE_AUTHZREUSE", "0");
         Self(command.spawn().unwrap())
     }
 }
@@ -170,9 +172,7 @@ impl Authority {
         let settings = Settings::read(&root, &config, false).unwrap();
         let connection = Connection::open(&root, &tree.own("accounts"), &settings, world.now).unwrap();
         let shell = |host: &str, _: &str, _: &[u8]| Err(format!("nobody is to go to {host}"));
-        let told = Mutex::new(Vec::new());
-        let tell = |line: &str| told.lock().unwrap().push(line.to_owned());
-        let provers = Provers::new(&world, &tree, site, &config, &shell, &tell);
+        let provers = Provers::with(&world, &tree, site, &config).through(shell);
         issue(&connection, wishes, &provers, &|_, _| (), &|_| ())
     }
 }
@@ -214,8 +214,10 @@ fn names(granted: &Granted, directory: &Path) -> String {
 
 #[test]
 fn names_and_addresses_are_proven_by_servers_of_our_own() {
-    let Some(authority) = Authority::start() else { return };
-    for (kind, port) in [(Validation::Http, authority.http), (Validation::Alpn, authority.tls)] {
+    for kind in [Validation::Http, Validation::Alpn] {
+        // Another one each time: it would remember what has been proven to it.
+        let Some(authority) = Authority::start() else { return };
+        let port = if kind == Validation::Http { authority.http } else { authority.tls };
         let wishes = [
             wish("one.test/web", kind, &["one.test", "www.one.test", "127.0.0.1"]),
             wish("two.test/web", kind, &["two.test"]),
@@ -240,7 +242,7 @@ fn a_name_for_two_certificates_is_proven_by_tls_one_after_the_other() {
     ];
     let results = authority.issue(&Site::default(), &wishes);
     let late: Vec<_> = wishes.iter().filter(|wish| results[&wish.service].is_err()).cloned().collect();
-    assert!(late.len() <= 1, "{results:?}");
+    assert_eq!(late.len(), 1, "{results:?}");
     for late in &late {
         let refusal = results[&late.service].as_ref().unwrap_err().to_string();
         assert!(refusal.contains("one after the other"), "{refusal}");
