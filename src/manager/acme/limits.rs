@@ -9,6 +9,9 @@ use time::OffsetDateTime;
 use crate::fault::Fault;
 use crate::manager::name::ServiceName;
 
+/// Where the record lies, beneath the manager's own directory.
+pub const RECORD: &str = "limits.toml";
+
 /// What is kept of limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

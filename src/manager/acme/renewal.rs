@@ -15,6 +15,9 @@ use super::{Refusal, jws};
 use crate::fault::Fault;
 use crate::manager::name::ServiceName;
 
+/// Where the record lies, beneath the manager's own directory.
+pub const RECORD: &str = "renewal-info.toml";
+
 /// What a certificate is called (RFC 9773 section 4.1): its issuer's key identifier and its serial, as they stand
 /// in it.
 ///
