@@ -32,7 +32,7 @@ pub struct Files<'a> {
     /// What has been put where.
     pub record: PathBuf,
     /// Runs a script elsewhere.
-    pub shell: &'a Shell<'a>,
+    pub shell: Box<Shell<'a>>,
     /// Held while the record is changed.
     pub lock: Mutex<()>,
 }

@@ -30,8 +30,9 @@ use self::http::Files;
 use self::responder::{Certificates, Pages, Responder};
 use super::{Proof, Prover};
 use crate::manager::config::{Acme, Servers, Site, Validation};
+use crate::manager::deliver::ssh::Door;
 use crate::manager::dns::publish::Publisher;
-use crate::manager::run::World;
+use crate::manager::run::{Run, World};
 use crate::manager::tree::Tree;
 
 /// Runs a script on a host: the host, the script for `sh`, and what it reads; returns what it printed, or why it
@@ -54,7 +55,7 @@ pub struct Provers<'a> {
     http_listen: SocketAddr,
     tls_listen: SocketAddr,
     now: OffsetDateTime,
-    tell: &'a Tell<'a>,
+    tell: Box<Tell<'a>>,
     publisher: Publisher<'a>,
     files: Files<'a>,
     http: Mutex<Option<(Arc<Pages>, Responder)>>,
@@ -68,20 +69,20 @@ impl std::fmt::Debug for Provers<'_> {
 }
 
 impl<'a> Provers<'a> {
-    /// Provers for one authority. Nothing is opened before there is something to prove.
-    pub fn new(
-        world: &'a World<'a>,
-        tree: &'a Tree<'a>,
-        site: &'a Site,
-        authority: &Acme,
-        shell: &'a Shell<'a>,
-        tell: &'a Tell<'a>,
-    ) -> Self {
+    /// Those of a run, for one authority. Nothing is opened before there is something to prove.
+    pub fn new(run: &'a Run<'_>, authority: &Acme) -> Self {
+        Self::with(&run.world, &run.tree, &run.config.site, authority)
+    }
+
+    /// The same from its parts.
+    pub fn with(world: &'a World<'_>, tree: &'a Tree<'_>, site: &'a Site, authority: &Acme) -> Self {
         let files = Files {
             root: world.root,
             own: &world.host,
             record: tree.own(TOKENS),
-            shell,
+            shell: Box::new(|host, script, input| {
+                Door::Ssh { host, options: &site.ssh_options }.script(script, &[], input)
+            }),
             lock: Mutex::new(()),
         };
         Self {
@@ -89,12 +90,29 @@ impl<'a> Provers<'a> {
             http_listen: authority.http_listen,
             tls_listen: authority.tls_listen,
             now: world.now,
-            tell,
+            tell: Box::new(|line| tracing::info!("{line}")),
             publisher: Publisher::new(tree, site),
             files,
             http: Mutex::new(None),
             alpn: Mutex::new(None),
         }
+    }
+
+    /// Tells what happens to somebody else than the log.
+    #[must_use]
+    pub fn telling(mut self, tell: impl Fn(&str) + Sync + 'a) -> Self {
+        self.tell = Box::new(tell);
+        self
+    }
+
+    /// Reaches other hosts otherwise than by ssh.
+    #[must_use]
+    pub fn through(
+        mut self,
+        shell: impl Fn(&str, &str, &[u8]) -> Result<String, String> + Sync + 'a,
+    ) -> Self {
+        self.files.shell = Box::new(shell);
+        self
     }
 
     /// Takes away what an earlier run left; says in words what could not be. Nothing may be in proof.
@@ -178,7 +196,7 @@ impl Prover for Provers<'_> {
         // Name servers take longest, and hosts may be down: nobody waits for the others.
         std::thread::scope(|scope| {
             if !dns.is_empty() {
-                scope.spawn(|| zones::prove(&self.publisher, &dns, seen, self.tell));
+                scope.spawn(|| zones::prove(&self.publisher, &dns, seen, &self.tell));
             }
             if !alpn.is_empty() {
                 scope.spawn(|| self.by_certificates(&alpn, seen));
