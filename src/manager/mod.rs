@@ -11,7 +11,7 @@
 //!             restarts  describe  seen        who depends on them; what a successor waits for
 //!             outlook
 //!  the world  tree  production  deliver  dns  the state tree; the live copy; who is told; who is asked
-//!             acme                           public authorities, by RFC 8555
+//!             acme                            public authorities, by RFC 8555
 //!  stories    renew  roll  distribute         make `next`; make `next` into `curr`; bring it to its places
 //!             tend                            all of it, for a timer
 //!             status  clean  revoke  manual
@@ -19,12 +19,14 @@
 //!  old names  legacy                          the options of ssl-mgr, turned into ours
 //! ```
 //!
-//! `issue` makes versions, `settle` brings them to where they are used; each story is a function that fits a
-//! screen, and `run` is what they begin with.
+//! `issue` makes versions, by `acquire` where a public authority signs; `settle` brings them to where they are
+//! used; each story is a function that fits a screen, and `run` is what they begin with.
 //!
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
 
+pub mod accounts;
 pub mod acme;
+pub mod acquire;
 pub mod ca;
 pub mod clean;
 pub mod config;
@@ -64,6 +66,7 @@ pub mod select;
 pub mod settle;
 pub mod shown;
 pub mod status;
+pub mod suggested;
 pub mod tend;
 pub mod tree;
 pub mod verify;

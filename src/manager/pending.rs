@@ -12,14 +12,14 @@ use time::OffsetDateTime;
 use super::config::Sort;
 use crate::fault::Fault;
 
-/// The version of the format that this program writes, and the highest that it reads.
-const VERSION: u32 = 1;
+/// The version of the format that this program writes, and the highest that it reads. Version 1 knows no `probe`.
+const VERSION: u32 = 2;
 
 /// One thing to do; the order of the variants is that in which they are done.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Action {
-    /// Bring the production copy to another machine.
+    /// Bring a host what it needs of the production copy, and the jails on it.
     Deliver {
         /// Which.
         host: String,
@@ -42,6 +42,13 @@ pub enum Action {
         /// Program and arguments.
         command: Vec<String>,
     },
+    /// See whether what a host shows is what it was given.
+    Probe {
+        /// Which table says where it is asked.
+        sort: Sort,
+        /// Which host.
+        host: String,
+    },
     /// Have the agent of this machine install what it serves of the manager's.
     Agent,
     /// Put a group's TLSA records where the zone includes them, and have the zone read again.
@@ -55,7 +62,10 @@ impl Action {
     /// The machine that it is about, where it is about one.
     pub fn host(&self) -> Option<&str> {
         match self {
-            Self::Deliver { host } | Self::AfterCopy { host, .. } | Self::Restart { host, .. } => Some(host),
+            Self::Deliver { host }
+            | Self::AfterCopy { host, .. }
+            | Self::Restart { host, .. }
+            | Self::Probe { host, .. } => Some(host),
             Self::Agent | Self::Zone { .. } => None,
         }
     }
@@ -67,6 +77,7 @@ impl fmt::Display for Action {
             Self::Deliver { host } => write!(f, "{host}: copy of the production tree"),
             Self::AfterCopy { host, program } => write!(f, "{program} {host}"),
             Self::Restart { host, command, .. } => write!(f, "{host}: {}", command.join(" ")),
+            Self::Probe { host, .. } => write!(f, "{host}: what is served"),
             Self::Agent => f.write_str("reseed apply on this machine"),
             Self::Zone { apex } => write!(f, "{apex}: TLSA records into the zone"),
         }
@@ -190,8 +201,11 @@ impl Pending {
     /// old one stay in the zone.
     pub fn holds_back(&self, group: &str) -> bool {
         self.0.iter().any(|(action, state)| {
-            matches!(action, Action::Deliver { .. } | Action::Restart { .. } | Action::Agent)
-                && state.groups.contains(group)
+            let serves = matches!(
+                action,
+                Action::Deliver { .. } | Action::Restart { .. } | Action::Probe { .. } | Action::Agent
+            );
+            serves && state.groups.contains(group)
         })
     }
 }
@@ -206,13 +220,14 @@ mod tests {
         Action::Restart { sort, host: host.into(), position, command: vec![program.into(), "reload".into()] }
     }
 
-    fn all() -> [Action; 7] {
+    fn all() -> [Action; 8] {
         [
             Action::Deliver { host: "mx2.example.com".into() },
             Action::AfterCopy { host: "pbx.example.com".into(), program: "/usr/local/bin/own".into() },
             restart(Sort::Smtp, "mx1.example.com", 0, "postmap"),
             restart(Sort::Smtp, "mx1.example.com", 1, "postfix"),
             restart(Sort::Web, "www.example.com", 0, "nginx"),
+            Action::Probe { sort: Sort::Web, host: "www.example.com".into() },
             Action::Agent,
             Action::Zone { apex: "example.com".into() },
         ]
@@ -241,20 +256,34 @@ mod tests {
     }
 
     #[test]
+    fn what_the_first_version_wrote_is_read() {
+        let text = include_str!("../../tests/fixtures/pending-v1.toml");
+        let mut pending = Pending::parse(Path::new("pending-v1.toml"), text).unwrap();
+        let found: Vec<Action> = pending.iter().map(|(action, _)| action.clone()).collect();
+        let known = all().into_iter().filter(|action| !matches!(action, Action::Probe { .. }));
+        assert_eq!(found, known.collect::<Vec<_>>());
+        assert!(pending.holds_back("example.com"));
+        pending.done(&all()[0]);
+        assert_eq!(Pending::parse(Path::new("p"), &pending.to_text().unwrap()), Ok(pending));
+    }
+
+    #[test]
     fn a_newer_version_and_junk_are_refused_with_their_position() {
         let fault = |text| Pending::parse(Path::new("p"), text).unwrap_err().to_string();
-        assert!(fault("version = 2\nnew = 1\n").contains("newer"));
+        assert!(fault("version = 3\nnew = 1\n").contains("newer"));
         assert!(fault("version = 1\n[[action]]\ndo = \"dance\"\n").starts_with("p:"));
     }
 
     #[test]
     fn only_servers_of_the_group_hold_its_zone_back() {
         let mut pending = Pending::default();
-        pending.add(all()[6].clone(), ["example.com".to_owned()], NOW);
+        pending.add(all()[7].clone(), ["example.com".to_owned()], NOW);
         assert!(!pending.holds_back("example.com"));
         pending.add(all()[4].clone(), ["example.com".to_owned()], NOW);
         assert!(pending.holds_back("example.com") && !pending.holds_back("example.net"));
         pending.done(&all()[4]);
         assert!(!pending.holds_back("example.com"));
+        pending.add(all()[5].clone(), ["example.com".to_owned()], NOW);
+        assert!(pending.holds_back("example.com"), "it may show the old one still");
     }
 }

@@ -4,34 +4,46 @@ use std::collections::BTreeSet;
 
 use time::OffsetDateTime;
 
-use super::config::{AfterCopy, Configuration};
-use super::deliver;
+use super::config::{AfterCopy, Configuration, Servers};
+use super::deliver::agent;
+use super::deliver::parcel::{destinations, wants};
 use super::name::ServiceName;
 use super::pending::{Action, Pending};
 use super::restarts::{Restart, restarts};
 use super::run::{Run, groups};
 
-/// Remembers what has to be done because of changed certificates, and of changed records in `zones`.
+/// Remembers what has to be done because of changed certificates, of `waiting` ones that have come, and of changed
+/// records in `zones`.
 pub fn remember(
     run: &Run<'_>,
     pending: &mut Pending,
     changed: &BTreeSet<ServiceName>,
+    waiting: &BTreeSet<ServiceName>,
     zones: &BTreeSet<String>,
 ) {
     let now = run.world.now;
     let site = &run.config.site;
-    forget_what_nobody_wants(&run.config, pending, now);
-    if !changed.is_empty() {
-        let elsewhere = |host: &String| !deliver::is_here(host, &run.world.host);
-        for host in deliver::hosts(site).into_iter().filter(elsewhere) {
-            pending.add(Action::Deliver { host }, groups(changed), now);
+    let destinations = destinations(site, &run.world.host);
+    let hosts: BTreeSet<&str> = destinations.keys().copied().collect();
+    forget_what_nobody_wants(&run.config, &hosts, pending, now);
+    for (host, trees) in &destinations {
+        let wants = |name: &&ServiceName| trees.iter().any(|tree| tree.wants(name));
+        // What waits is shown by nobody, and no zone waits for it.
+        if changed.union(waiting).any(|name| wants(&name)) {
+            let groups = groups(changed.iter().filter(wants));
+            pending.add(Action::Deliver { host: (*host).to_owned() }, groups, now);
         }
+    }
+    if !changed.is_empty() {
         for AfterCopy { host, program } in site.after_copy.iter().cloned() {
             pending.add(Action::AfterCopy { host, program }, [], now);
         }
     }
-    if !changed.is_empty() && deliver::agent::reads(run, changed) {
+    if !changed.is_empty() && agent::reads(run, changed) {
         pending.add(Action::Agent, groups(changed), now);
+    }
+    for action in probes(&run.config, |servers| is_shown_by(servers, changed)) {
+        pending.add(action, groups(changed), now);
     }
     for told in restarts(site, changed, zones) {
         match told {
@@ -47,9 +59,13 @@ pub fn remember(
 
 /// What is no longer configured is not tried for ever; what is configured in its place is tried instead, because
 /// whoever was to be told has not been.
-fn forget_what_nobody_wants(config: &Configuration, pending: &mut Pending, now: OffsetDateTime) {
+fn forget_what_nobody_wants(
+    config: &Configuration,
+    hosts: &BTreeSet<&str>,
+    pending: &mut Pending,
+    now: OffsetDateTime,
+) {
     let site = &config.site;
-    let hosts = deliver::hosts(site);
     let commands: BTreeSet<Action> = site
         .servers
         .iter()
@@ -66,8 +82,10 @@ fn forget_what_nobody_wants(config: &Configuration, pending: &mut Pending, now: 
         .cloned()
         .map(|AfterCopy { host, program }| Action::AfterCopy { host, program })
         .collect();
+    let probes: BTreeSet<Action> = probes(config, |_| true).collect();
     let is_wanted = |action: &Action| match action {
-        Action::Deliver { host } => hosts.contains(host),
+        Action::Deliver { host } => hosts.contains(host.as_str()),
+        Action::Probe { .. } => probes.contains(action),
         Action::AfterCopy { .. } => after_copy.contains(action),
         Action::Restart { .. } => commands.contains(action),
         Action::Agent | Action::Zone { .. } => true,
@@ -89,6 +107,21 @@ fn forget_what_nobody_wants(config: &Configuration, pending: &mut Pending, now: 
         });
         instead.for_each(|other| pending.add(other.clone(), groups.clone(), now));
     }
+}
+
+/// A look at each host of the tables that say where.
+fn probes(config: &Configuration, is_meant: impl Fn(&Servers) -> bool) -> impl Iterator<Item = Action> {
+    let meant =
+        config.site.servers.iter().filter(move |servers| !servers.probes.is_empty() && is_meant(servers));
+    meant.flat_map(|servers| {
+        let sort = servers.sort;
+        servers.hosts.iter().map(move |host| Action::Probe { sort, host: host.clone() })
+    })
+}
+
+/// Says whether the servers of a table show another certificate now.
+fn is_shown_by(servers: &Servers, changed: &BTreeSet<ServiceName>) -> bool {
+    changed.iter().any(|name| !name.is_ca() && wants(servers, name))
 }
 
 fn actions(told: Restart) -> Vec<Action> {

@@ -6,6 +6,9 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
+use super::acme::limits::{self, Limits};
+use super::acme::orders::Orders;
+use super::acme::renewal::{self, Windows};
 use super::config::{Configuration, Service};
 use super::exchangers;
 use super::history::History;
@@ -34,6 +37,8 @@ pub struct World<'a> {
     pub now: OffsetDateTime,
     /// This machine's own name.
     pub host: String,
+    /// Who is told, a line each, how long work goes on.
+    pub tell: fn(&str),
 }
 
 /// Why a run ends without having done its work.
@@ -67,6 +72,8 @@ pub struct Run<'a> {
     pub tree: Tree<'a>,
     /// The copy that servers read.
     pub production: Production<'a>,
+    /// It works with the authorities' directories for tests, on a state tree apart.
+    pub is_test: bool,
     /// How many interrupted runs were put in order.
     pub recovered: usize,
     /// The lock itself.
@@ -118,13 +125,32 @@ impl<'a> Run<'a> {
     /// # Errors
     /// [`ManagerError`]
     pub fn begin(world: World<'a>) -> Result<Self, ManagerError> {
+        let top = world.top.clone();
+        Self::begin_at(world, &top, false)
+    }
+
+    /// The same for a run that only tries: what it makes lies apart, in `.reseed/staging`, and is never served.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn begin_test(world: World<'a>) -> Result<Self, ManagerError> {
+        let apart = Tree::new(world.root, &world.top).own(STAGING);
+        Self::begin_at(world, &apart, true)
+    }
+
+    /// The state tree of runs that only try.
+    pub fn apart(world: &World<'a>) -> Tree<'a> {
+        Tree::new(world.root, &Tree::new(world.root, &world.top).own(STAGING))
+    }
+
+    fn begin_at(world: World<'a>, top: &Path, is_test: bool) -> Result<Self, ManagerError> {
         let config = configuration(&world)?;
-        let tree = Tree::new(world.root, &world.top);
+        let tree = Tree::new(world.root, top);
         let lock = tree.lock()?.ok_or(ManagerError::Busy)?;
         let recovered = tree.recover(&lock)?;
         let production = Production::new(world.root, &config.site.production);
         let (exchangers, began) = (exchangers::Memory::default(), Instant::now());
-        Ok(Self { world, config, tree, production, recovered, lock, exchangers, began })
+        Ok(Self { world, config, tree, production, is_test, recovered, lock, exchangers, began })
     }
 
     /// The present time, while `world.now` is that at which it began.
@@ -255,6 +281,66 @@ impl<'a> Run<'a> {
         self.save(PUBLISHED, &published.to_text())
     }
 
+    /// The orders that are open at public authorities.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn open_orders(&self) -> Result<Orders, ManagerError> {
+        let path = self.tree.own(ORDERS);
+        match self.world.root.text(&path)? {
+            Some(text) => Ok(Orders::parse(&path, &text)?),
+            None => Ok(Orders::default()),
+        }
+    }
+
+    /// Until when authorities do not want to be asked.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn limits(&self) -> Result<Limits, ManagerError> {
+        let path = self.tree.own(limits::RECORD);
+        match self.world.root.text(&path)? {
+            Some(text) => Ok(Limits::parse(&path, &text)?),
+            None => Ok(Limits::default()),
+        }
+    }
+
+    /// Remembers it.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn save_limits(&self, limits: &Limits) -> Result<(), PathError> {
+        self.save(limits::RECORD, &limits.to_text())
+    }
+
+    /// When authorities want certificates to be renewed.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn windows(&self) -> Result<Windows, ManagerError> {
+        let path = self.tree.own(renewal::RECORD);
+        match self.world.root.text(&path)? {
+            Some(text) => Ok(Windows::parse(&path, &text)?),
+            None => Ok(Windows::default()),
+        }
+    }
+
+    /// Remembers it.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn save_windows(&self, windows: &Windows) -> Result<(), PathError> {
+        self.save(renewal::RECORD, &windows.to_text())
+    }
+
+    /// Remembers them.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn save_orders(&self, orders: &Orders) -> Result<(), PathError> {
+        self.save(ORDERS, &orders.to_text())
+    }
+
     /// Writes a file of ours when it is another than the one that is there.
     fn save(&self, file: &str, text: &Result<String, String>) -> Result<(), PathError> {
         let path = self.tree.own(file);
@@ -307,6 +393,9 @@ pub fn history(tree: &Tree<'_>) -> Result<History, ManagerError> {
     }
 }
 
+/// Where the state tree of runs that only try lies, in our own directory.
+const STAGING: &str = "staging";
+const ORDERS: &str = "orders.toml";
 const PENDING: &str = "pending.toml";
 const PUBLISHED: &str = "published.toml";
 const HISTORY: &str = "runs.toml";

@@ -49,13 +49,13 @@ pub fn settle(run: &Run<'_>, names: &[ServiceName], extent: Extent) -> Result<Re
     run.save_pending(&pending)?;
 
     let failed: BTreeMap<ServiceName, PathError> = run.production.put(&stale).into_iter().collect();
-    let copied = changed(&stale).into_iter().filter(|name| !failed.contains_key(name));
+    let copied = linked(&stale, Link::Curr).into_iter().filter(|name| !failed.contains_key(name));
     report.published.extend(copied.map(|name| name.to_string()));
     tidy(run, &lineages, &failed, &mut report);
     let refused = |(name, error): (&ServiceName, &PathError)| format!("{name}: the production copy: {error}");
     report.failures.extend(failed.iter().map(refused));
     if extent.acts {
-        act(run, &mut pending, &mut report);
+        deliver::carry_out(run, &mut pending, &mut report);
         // Once more, because who has been told by now needs the old records no longer.
         let recorded = (&pending, &published);
         let mut zones = Zones::compute(run, names, &lineages, &exchangers, recorded, &mut Report::default());
@@ -122,14 +122,15 @@ fn agenda<'l>(
     let stale = stale_copies(run, lineages, report);
     let told = match extent.restarts_all {
         true => names.iter().cloned().collect(),
-        false => changed(&stale),
+        false => linked(&stale, Link::Curr),
     };
     let mut pending = run.pending()?;
     let published = run.published()?;
     let (exchangers, notes) = exchangers::ask(run, groups(names));
     report.notes.extend(notes);
     let zones = Zones::compute(run, names, lineages, &exchangers, (&pending, &published), report);
-    remember(run, &mut pending, &told, &zones.changed(&published));
+    let waiting = linked(&stale, Link::Next);
+    remember(run, &mut pending, &told, &waiting, &zones.changed(&published));
     if extent.restarts_all {
         let apexes = groups(names).into_iter().filter(|group| group != super::name::CA);
         apexes.for_each(|apex| pending.add(Action::Zone { apex }, [], run.world.now));
@@ -142,9 +143,10 @@ fn reads_zones_again(site: &Site) -> bool {
     site.dns.depends.contains(&Change::Tlsa) || site.dns.depends.contains(&Change::Dns)
 }
 
-/// The services that will show another certificate.
-fn changed(stale: &[Stale<'_>]) -> BTreeSet<ServiceName> {
-    stale.iter().filter(|(_, link, _)| *link == Link::Curr).map(|(name, ..)| (*name).clone()).collect()
+/// The services of which production gets another version: of [`Link::Curr`], those that will show another
+/// certificate.
+fn linked(stale: &[Stale<'_>], wanted: Link) -> BTreeSet<ServiceName> {
+    stale.iter().filter(|(_, link, _)| *link == wanted).map(|(name, ..)| (*name).clone()).collect()
 }
 
 fn read(run: &Run<'_>, names: &[ServiceName], report: &mut Report) -> BTreeMap<ServiceName, Lineage> {
@@ -192,21 +194,6 @@ fn tidy(
     for (name, lineage) in lineages.iter().filter(|(name, _)| !failed.contains_key(*name)) {
         if let Err(error) = run.production.tidy(name, lineage.waiting().is_some()) {
             report.failures.push(format!("{name}: {error}"));
-        }
-    }
-}
-
-/// Carries out what is pending, except zones; one that fails is in nobody's way but, for a command, that of the
-/// later commands of the same table on the same machine.
-fn act(run: &Run<'_>, pending: &mut Pending, report: &mut Report) {
-    let actions: Vec<Action> = pending.iter().map(|(action, _)| action.clone()).collect();
-    for action in actions.iter().filter(|action| !matches!(action, Action::Zone { .. })) {
-        match deliver::carry_out(run, action) {
-            Ok(()) => {
-                pending.done(action);
-                report.done.push(action.to_string());
-            }
-            Err(error) => pending.failed(action, error),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::roll;
 use super::run::{self, ManagerError, Run, World, groups, recorded};
 use super::select::select;
 use super::settle::{self, Extent, settle};
-use super::{clean, exchangers, revoke};
+use super::{acquire, clean, exchangers, revoke, suggested};
 
 /// How long the mail exchangers of a zone are believed to be who they were: a new one without TLSA records is
 /// sent mail all the same.
@@ -47,6 +47,10 @@ pub fn tend(world: World<'_>, request: &Request) -> Result<Report, ManagerError>
         let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
         let mut lineages = run.lineages(&names, dry_run);
         let mut report = opening(run, &lineages);
+        if !dry_run {
+            report.failures.extend(acquire::sweep(run));
+            report.notes.extend(suggested::ask(run, &lineages.found)?);
+        }
         let orders = renew::decide(run, &renewal, &lineages, &mut report);
         leave_quiet_zones(run, &lineages.found, &orders)?;
         if !orders.is_empty() && !dry_run {

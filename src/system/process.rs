@@ -1,13 +1,14 @@
 //! Other programs, run without a shell: arguments as given, a clean environment, a deadline,
 //! output kept short.
 
-use std::io::{PipeReader, Read};
+use std::io::{PipeReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use zeroize::Zeroizing;
 
 use super::clock;
 
@@ -19,8 +20,30 @@ pub const KEPT: u64 = 4096;
 /// # Errors
 /// In words: not startable, failed with a status, or still running at the deadline (it is then
 /// killed with all its children).
-#[expect(clippy::disallowed_methods, reason = "this is the door to other programs")]
 pub fn run(arguments: &[String], deadline: Duration, kept: u64) -> Result<String, String> {
+    carry(arguments, None, deadline, kept)
+}
+
+/// The same with something to read for the program, which is wiped afterwards.
+///
+/// # Errors
+/// As [`run`]; that the program did not read everything is none.
+pub fn feed(
+    arguments: &[String],
+    input: Zeroizing<Vec<u8>>,
+    deadline: Duration,
+    kept: u64,
+) -> Result<String, String> {
+    carry(arguments, Some(input), deadline, kept)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the door to other programs")]
+fn carry(
+    arguments: &[String],
+    input: Option<Zeroizing<Vec<u8>>>,
+    deadline: Duration,
+    kept: u64,
+) -> Result<String, String> {
     let (program, rest) = arguments.split_first().ok_or("no program is named")?;
     let (reader, writer) = std::io::pipe().map_err(|error| format!("{program}: {error}"))?;
     let errors = writer.try_clone().map_err(|error| format!("{program}: {error}"))?;
@@ -31,7 +54,7 @@ pub fn run(arguments: &[String], deadline: Duration, kept: u64) -> Result<String
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LC_ALL", "C.UTF-8")
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(writer)
         .stderr(errors)
         .process_group(0);
@@ -39,6 +62,10 @@ pub fn run(arguments: &[String], deadline: Duration, kept: u64) -> Result<String
     // The writing ends live on in `command`; without this the reader would never see the end.
     drop(command);
     let collector = std::thread::spawn(move || beginning(reader, kept));
+    if let Some((mut stdin, input)) = child.stdin.take().zip(input) {
+        // Nobody waits for it: when the program is gone, so is the pipe, and it ends.
+        std::thread::spawn(move || stdin.write_all(&input));
+    }
     let started = Instant::now();
     let status = loop {
         match child.try_wait() {
@@ -105,6 +132,17 @@ mod tests {
     fn nothing_runs_past_its_deadline() {
         let killed = sh("sleep 60 & sleep 60", Duration::from_millis(50)).unwrap_err();
         assert!(killed.contains("was killed"), "{killed}");
+    }
+
+    #[test]
+    fn what_is_fed_is_read_and_need_not_be() {
+        let fed = |script: &str, octets: usize, seconds: u64| {
+            let command = ["/bin/sh", "-c", script].map(str::to_owned);
+            feed(&command, Zeroizing::new(vec![b'x'; octets]), Duration::from_secs(seconds), KEPT)
+        };
+        assert_eq!(fed("wc -c", 300_000, 10), Ok("300000\n".into()));
+        assert_eq!(fed("echo no", 300_000, 10), Ok("no\n".into()));
+        assert!(fed("sleep 60", 300_000, 0).unwrap_err().contains("was killed"));
     }
 
     #[test]

@@ -162,7 +162,13 @@ impl Site {
     }
 
     fn world(&self, now: OffsetDateTime) -> World<'_> {
-        World { root: &self.root, top: self.top().to_owned(), now, host: "host.example.org".into() }
+        World {
+            root: &self.root,
+            top: self.top().to_owned(),
+            now,
+            host: "host.example.org".into(),
+            tell: |_| {},
+        }
     }
 
     /// Renews at a time of the test's choice.

@@ -1,5 +1,6 @@
 //! `reseed manager …`
 
+mod account;
 mod check;
 mod dhparm;
 mod info;
@@ -55,6 +56,7 @@ enum Command {
     Clean(verbs::Clean),
     Revoke(verbs::Revoke),
     Crl(verbs::Crl),
+    Account(account::Arguments),
     Metrics(metrics::Arguments),
     Info(info::Arguments),
     Verify(verify::Arguments),
@@ -71,11 +73,12 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Verify(arguments) => return verify::run(world, arguments),
         Command::Status(arguments) => return status::run(&there()?, arguments),
         Command::Check(arguments) => return check::run(&there()?, arguments),
+        Command::Account(arguments) => return account::run(there()?, arguments),
         Command::Metrics(arguments) => return metrics::run(&there()?, arguments),
         Command::Csr(asked) => return asked.run(there()?),
         Command::Import(asked) => import::import(there()?, &asked.request()?)?,
         Command::Tend(asked) => tend::tend(there()?, &asked.request())?,
-        Command::Renew(asked) => renew::renew(there()?, &asked.request()?)?,
+        Command::Renew(asked) => renew::renew(there()?, &asked.request())?,
         Command::Roll(asked) => roll::roll(there()?, &asked.request())?,
         Command::Distribute(asked) => distribute::distribute(there()?, &asked.request())?,
         Command::DnsRefresh(asked) => distribute::distribute(there()?, &asked.request())?,

@@ -47,7 +47,9 @@ pub struct Renew {
     /// Key and request wait, with nothing leading to them, for the certificate to be made by another call.
     #[arg(long, value_name = "STEP")]
     only: Vec<renew::Part>,
-    /// Have a public authority's server for tests sign
+    /// Have public authorities' directories for tests sign
+    ///
+    /// What comes of it lies apart from the rest, with accounts of its own, and is never served.
     #[arg(long)]
     staging: bool,
     /// Renew authorities too
@@ -65,19 +67,16 @@ pub struct Renew {
 }
 
 impl Renew {
-    pub fn request(&self) -> Result<renew::Request, Failure> {
-        if self.staging {
-            let message = "--staging is for public authorities, and this version speaks to none";
-            return Err(Failure::Usage(message.into()));
-        }
-        Ok(renew::Request {
+    pub fn request(&self) -> renew::Request {
+        renew::Request {
             selection: self.selection.clone(),
             only: self.only.iter().copied().collect(),
             force: self.force,
             with_authorities: self.renew_ca,
             reuse_key: self.reuse_key,
+            staging: self.staging,
             dry_run: self.dry_run,
-        })
+        }
     }
 }
 
@@ -193,9 +192,10 @@ impl Clean {
     }
 }
 
-/// Revoke a certificate that an own authority has signed
+/// Revoke a certificate
 ///
-/// The authority's list of revoked certificates (crl.pem, crl.der) is written beside it and into production.
+/// Of an own authority, its list of revoked certificates (crl.pem, crl.der) is written beside it and into production.
+/// A public authority is asked to, by the account that ordered it, else with the certificate's own key.
 #[derive(Debug, clap::Args)]
 pub struct Revoke {
     /// Whose

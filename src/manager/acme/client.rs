@@ -36,11 +36,13 @@ pub struct Bounds {
     pub requests_per_second: u32,
     /// How long one request may take.
     pub timeout: Duration,
+    /// How often a request is sent again that was broken off, or met a failure of the authority; at most 5.
+    pub retries: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { trust: None, requests_per_second: 10, timeout: Duration::from_secs(30) }
+        Self { trust: None, requests_per_second: 10, timeout: Duration::from_secs(30), retries: PAUSES.len() }
     }
 }
 
@@ -279,7 +281,7 @@ impl Inner {
 
     /// Asks again where that may help: the connection breaks, the authority fails, it wants a moment's rest.
     async fn persist(&self, url: &str, signed: Option<(Signer<'_>, &str)>) -> Result<Answer, Failure> {
-        let mut pauses = PAUSES.iter();
+        let mut pauses = PAUSES.iter().take(self.bounds.retries);
         loop {
             let done = match signed {
                 Some((signer, payload)) => self.attempt(signer, url, payload).await,
@@ -443,15 +445,20 @@ fn anchors(trust: Option<&[u8]>) -> Result<rustls::RootCertStore, String> {
 /// The whole row of causes: the last one says what happened.
 fn unreached(error: &hyper_util::client::legacy::Error) -> Failure {
     let mut text = "cannot be reached".to_owned();
+    let mut is_stranger = false;
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             text = format!("{text}: {cause_text}");
         }
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        is_stranger |= inner
+            .is_some_and(|inner| matches!(inner.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))));
         source = cause.source();
     }
-    Failure::passing(text)
+    // Another attempt meets the same certificate.
+    if is_stranger { Failure::unanswered(text) } else { Failure::passing(text) }
 }
 
 /// `Retry-After` in either of its forms (RFC 9110 section 10.2.3).

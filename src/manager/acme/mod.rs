@@ -16,6 +16,8 @@ mod failure;
 pub mod jws;
 pub mod limits;
 mod order;
+pub mod orders;
+pub mod prove;
 pub mod renewal;
 mod revoke;
 
@@ -215,6 +217,20 @@ pub enum Step {
     Finalizing,
     /// The certificate is here.
     Granted,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = match self.step {
+            Step::Ordered => "ordered",
+            Step::Resumed => "an earlier run's order is gone on with",
+            Step::Proving => "its names are being proven",
+            Step::Validating => "the authority looks",
+            Step::Finalizing => "the authority signs",
+            Step::Granted => "granted",
+        };
+        write!(f, "{}: {step}", self.service)
+    }
 }
 
 /// Reads a record of ours: the version first, for what it says decides on the rest.

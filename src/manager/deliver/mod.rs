@@ -1,27 +1,17 @@
-//! Telling those who use certificates: programs on this machine, and the zones' name servers. What concerns
-//! another machine is refused here in words, and stays remembered.
+//! Telling those who use certificates: this machine and others, over OpenSSH, get their copies, run their
+//! programs and are asked what they show; name servers read their zones again.
 
 pub mod agent;
+mod lanes;
+pub mod parcel;
+pub mod served;
+pub mod ssh;
+pub mod stock;
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
-use super::config::Site;
-use super::pending::Action;
 use super::run::Run;
 use crate::system::process;
 
-/// How long a command may take: restarting a mail server takes seconds, signing a zone longer.
-const DEADLINE: Duration = Duration::from_secs(120);
-
-/// Every host of the configuration that is to have a production copy.
-pub fn hosts(site: &Site) -> BTreeSet<String> {
-    site.servers
-        .iter()
-        .filter(|servers| !servers.skip_copy)
-        .flat_map(|servers| servers.hosts.clone())
-        .collect()
-}
+pub use self::lanes::carry_out;
 
 /// Says whether a host of the configuration is this machine: by its name, or by the first label of it.
 pub fn is_here(host: &str, own: &str) -> bool {
@@ -31,22 +21,6 @@ pub fn is_here(host: &str, own: &str) -> bool {
         || same(host, own)
         || (!host.contains('.') && same(host, &label(own)))
         || (!own.contains('.') && same(&label(host), own))
-}
-
-/// Carries one action out.
-///
-/// # Errors
-/// In words, with what the program said last.
-pub fn carry_out(run: &Run<'_>, action: &Action) -> Result<(), String> {
-    match action {
-        Action::AfterCopy { host, program } => call(&[program.clone(), host.clone()]),
-        Action::Restart { host, command, .. } if is_here(host, &run.world.host) => call(command),
-        Action::Restart { host, .. } | Action::Deliver { host } => {
-            Err(format!("{host} is another machine, and this version delivers to none"))
-        }
-        Action::Agent => agent::notify(run),
-        Action::Zone { apex } => refresh_zones(run, std::slice::from_ref(apex)),
-    }
 }
 
 /// Has zones read again: each program of the configuration once for all of them.
@@ -63,7 +37,7 @@ pub fn refresh_zones(run: &Run<'_>, apexes: &[String]) -> Result<(), String> {
 }
 
 fn call(command: &[String]) -> Result<(), String> {
-    process::run(command, DEADLINE, process::KEPT).map(drop)
+    process::run(command, ssh::DEADLINE, process::KEPT).map(drop)
 }
 
 #[cfg(test)]

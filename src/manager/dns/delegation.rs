@@ -11,7 +11,7 @@ use domain::base::Rtype;
 
 use super::Zone;
 use super::authoritative;
-use super::lookup::{Patience, addresses, ask_any, ask_each};
+use super::lookup::{Failure, Patience, addresses, ask_any, ask_each};
 use super::message::{Answer, Question, Value};
 use crate::manager::config::{Primary, Site};
 
@@ -164,7 +164,7 @@ impl<'a> Finder<'a> {
                 open.iter().map(|(_, name)| Question::new(name, Rtype::SOA)).collect();
             let questions: Vec<Question> =
                 asked.iter().filter_map(|one| one.as_ref().ok().cloned()).collect();
-            let mut answers = ask_each(servers, &questions, false, self.patience.time).into_iter();
+            let mut answers = self.ask_twice(servers, &questions).into_iter();
             let mut higher = Vec::new();
             for ((index, name), question) in open.into_iter().zip(asked) {
                 let said = match question {
@@ -191,6 +191,26 @@ impl<'a> Finder<'a> {
             open = higher;
         }
         result
+    }
+
+    /// Asks once more, for the alias alone, where a server fails: BIND does when aliases go in a circle.
+    fn ask_twice(&self, servers: &[SocketAddr], questions: &[Question]) -> Vec<Result<Answer, Failure>> {
+        let mut answers = ask_each(servers, questions, false, self.patience.time);
+        let is_failed = |answer: &Result<Answer, Failure>| matches!(answer, Err(Failure::Said(_)));
+        let again: Vec<Question> = questions
+            .iter()
+            .zip(&answers)
+            .filter(|(_, answer)| is_failed(answer))
+            .map(|(question, _)| question.for_alias())
+            .collect();
+        let found = ask_each(servers, &again, false, self.patience.time);
+        let failed = answers.iter_mut().filter(|answer| is_failed(answer));
+        for (answer, found) in failed.zip(found) {
+            if found.as_ref().is_ok_and(|found| !found.aliases.is_empty()) {
+                *answer = found;
+            }
+        }
+        answers
     }
 
     /// Has the resolvers name the zone above the name, and asks the servers of that one, and of those below it.

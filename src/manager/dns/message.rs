@@ -35,6 +35,11 @@ impl Question {
         Ok(Self { name: wire(name)?, kind })
     }
 
+    /// Asks for the alias that the same name may be.
+    pub fn for_alias(&self) -> Self {
+        Self { kind: Rtype::CNAME, ..self.clone() }
+    }
+
     /// The message; `recursion` for servers that ask others, `extended` for answers of more than 512 octets.
     ///
     /// # Errors

@@ -141,7 +141,8 @@ fn servers(zones: &[Zone], deadline: Instant) -> Vec<Result<authoritative::Serve
 fn extra(zone: &Zone, deadline: Instant, watcher: &Watcher<'_>) -> Vec<Server> {
     let mut found = Vec::new();
     for name in &zone.extra {
-        if let Ok(address) = name.parse() {
+        let address = name.parse().or_else(|_| name.parse().map(|ip| SocketAddr::new(ip, PORT)));
+        if let Ok(address) = address {
             found.push(Server { address, name: "resolver".into() });
             continue;
         }

@@ -250,9 +250,9 @@ fn read(
     let mut answer = Message::from_octets(answer).map_err(|_| unknown("sends half an answer".into()))?;
     let rcode = answer.header().rcode();
     if let (Some(transaction), Some(key)) = (transaction, key) {
-        let signature = signature_error(&answer);
+        let complaint = complaint(&answer);
         if let Err(error) = transaction.answer(&mut answer, now) {
-            return Err(unsigned(&error, rcode, signature, key));
+            return Err(unsigned(&error, rcode, complaint, key));
         }
     }
     let why = match rcode {
@@ -271,41 +271,58 @@ fn read(
     Err(Refusal::Refused(why))
 }
 
-/// What the signature of an answer says is wrong with ours.
-fn signature_error(answer: &Message<Vec<u8>>) -> Option<TsigRcode> {
-    let additional = answer.additional().ok()?;
-    let tsig = additional.limit_to::<Tsig<_, _>>().last()?.ok()?;
-    Some(tsig.data().error())
+/// What the signature of an answer says is wrong with ours; the clocks of both sides in seconds for BADTIME.
+#[derive(Debug, Clone, Copy)]
+struct Complaint {
+    error: TsigRcode,
+    ours: u64,
+    theirs: Option<u64>,
 }
 
-/// Why an answer cannot be trusted, or what it says about our signature.
-fn unsigned(error: &ValidationError, rcode: Rcode, signature: Option<TsigRcode>, key: &Key) -> Refusal {
+fn complaint(answer: &Message<Vec<u8>>) -> Option<Complaint> {
+    let additional = answer.additional().ok()?;
+    let tsig = additional.limit_to::<Tsig<_, _>>().last()?.ok()?;
+    let seconds = |time: Time48| {
+        let octets = time.into_octets();
+        octets.iter().fold(0_u64, |sum, octet| (sum << 8) | u64::from(*octet))
+    };
+    let data = tsig.data();
+    Some(Complaint {
+        error: data.error(),
+        ours: seconds(data.time_signed()),
+        theirs: data.other_time().map(seconds),
+    })
+}
+
+/// Why an answer cannot be trusted, or what it says about our signature. Complaints need not be signed, and a lie
+/// costs no more than one try: the zone counts as not changed, and what was added is looked for anyway.
+fn unsigned(error: &ValidationError, rcode: Rcode, complaint: Option<Complaint>, key: &Key) -> Refusal {
     let (name, algorithm) = (key.name(), key.algorithm());
-    match (error, signature) {
-        (ValidationError::ServerBadTime { client, server }, _) => {
-            let seconds = |time: &Time48| {
-                let octets = time.into_octets();
-                octets.iter().fold(0_u64, |sum, octet| (sum << 8) | u64::from(*octet))
-            };
-            let (client, server) = (seconds(client), seconds(server));
-            let direction = if server > client { "ahead of" } else { "behind" };
-            Refusal::Refused(format!(
-                "answers BADTIME: its clock is {} s {direction} ours, and at most {FUDGE} are allowed; set both by NTP",
-                server.abs_diff(client)
-            ))
+    let complaint = complaint.filter(|_| rcode == Rcode::NOTAUTH);
+    let is_unsigned = matches!(error, ValidationError::ServerUnsigned);
+    let why = match (complaint.map(|complaint| complaint.error), complaint) {
+        // BIND signs this one in a way that the library does not follow.
+        (Some(TsigRcode::BADTIME), Some(Complaint { ours, theirs: Some(theirs), .. })) => {
+            let direction = if theirs > ours { "ahead of" } else { "behind" };
+            let seconds = theirs.abs_diff(ours);
+            format!(
+                "answers BADTIME: its clock is {seconds} s {direction} ours, and at most {FUDGE} s are allowed; \
+                 set both clocks by NTP"
+            )
         }
-        (ValidationError::ServerBadKey, _) => Refusal::Refused(format!(
-            "answers BADKEY: it does not know the key {name} with {algorithm}; compare both key files"
-        )),
-        (ValidationError::ServerBadSig, _) => Refusal::Refused(format!(
-            "answers BADSIG: its key {name} has another secret; compare both key files"
-        )),
-        // No signature at all: somebody in between could have written it, too; but a zone is not changed by a
-        // server that says so, and a lie costs one try.
-        (ValidationError::ServerUnsigned, _) if rcode != Rcode::NOERROR => {
-            Refusal::Refused(format!("answers {rcode}, unsigned"))
+        (Some(TsigRcode::BADKEY), _) => format!(
+            "answers BADKEY: it does not know the key {name} with {algorithm}; compare the key files of both sides"
+        ),
+        (Some(TsigRcode::BADSIG), _) => {
+            format!("answers BADSIG: its key {name} has another secret; compare the key files of both sides")
         }
-        (ValidationError::ServerUnsigned, _) => Refusal::Unknown("sends an answer that is not signed".into()),
-        (error, _) => Refusal::Unknown(format!("sends an answer whose signature does not hold: {error}")),
-    }
+        _ if is_unsigned && rcode != Rcode::NOERROR => {
+            format!("answers {rcode}, unsigned")
+        }
+        _ if is_unsigned => {
+            return Refusal::Unknown("sends an answer that is not signed".into());
+        }
+        _ => return Refusal::Unknown(format!("sends an answer whose signature does not hold: {error}")),
+    };
+    Refusal::Refused(why)
 }

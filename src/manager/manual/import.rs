@@ -269,7 +269,8 @@ impl<'t> Task<'t, '_> {
             match run.tree.file(name, &kept.version, version::REQUEST).map_err(|error| error.to_string())? {
                 Some(request) => request,
                 None => {
-                    let der = request::sign(service, &kept.key).map_err(|error| error.to_string())?;
+                    let der = request::sign(&self.run.config, service, &kept.key)
+                        .map_err(|error| error.to_string())?;
                     encode("CERTIFICATE REQUEST", der)
                 }
             };
@@ -289,7 +290,7 @@ impl<'t> Task<'t, '_> {
 }
 
 /// Removes the request that was answered: its key now lies beside the certificate.
-fn forget_request(run: &Run<'_>, name: &ServiceName, answer: &VersionName) -> Vec<String> {
+pub fn forget_request(run: &Run<'_>, name: &ServiceName, answer: &VersionName) -> Vec<String> {
     let failed = |error: crate::system::root::PathError| format!("{name}: {error}");
     let key = match run.tree.version(name, answer.clone()) {
         Ok(version) => version.certificate.map(|certificate| certificate.public_digest),

@@ -46,7 +46,8 @@ pub struct Version {
     pub suggested: Option<OffsetDateTime>,
 }
 
-pub(super) fn minute(time: OffsetDateTime) -> impl fmt::Display {
+/// A moment to the minute, in UTC.
+pub fn minute(time: OffsetDateTime) -> impl fmt::Display {
     let time = time.to_offset(time::UtcOffset::UTC);
     fmt::from_fn(move |f| write!(f, "{} {:02}:{:02} UTC", time.date(), time.hour(), time.minute()))
 }

@@ -29,11 +29,13 @@ pub(super) async fn finish(
     if open.order.state().status == OrderStatus::Pending {
         validate(desk, &mut open).await?;
     }
+    if matches!(open.order.state().status, OrderStatus::Ready | OrderStatus::Processing) {
+        desk.tell(&open.wish, Step::Finalizing);
+    }
     if open.order.state().status == OrderStatus::Ready {
-        finalize(desk, &mut open).await?;
+        finalize(&mut open).await?;
     }
     if open.order.state().status == OrderStatus::Processing {
-        desk.tell(&open.wish, Step::Finalizing);
         poll(desk, &mut open, OrderStatus::Processing).await?;
     }
     match open.order.state().status {
@@ -101,8 +103,7 @@ async fn validate(desk: &Desk<'_>, open: &mut Open) -> Result<(), Refusal> {
 }
 
 /// Sends the request.
-async fn finalize(desk: &Desk<'_>, open: &mut Open) -> Result<(), Refusal> {
-    desk.tell(&open.wish, Step::Finalizing);
+async fn finalize(open: &mut Open) -> Result<(), Refusal> {
     let csr = open.wish.csr.clone();
     match open.order.finalize_csr(&csr).await {
         Ok(()) => Ok(()),

@@ -2,6 +2,8 @@
 //!
 //! The list lies beside the authority, as PEM and DER, and in production; it is written anew before it ends.
 
+mod public;
+
 use std::path::PathBuf;
 
 use time::{Duration, OffsetDateTime};
@@ -49,9 +51,14 @@ pub fn revoke(world: World<'_>, request: &Request) -> Result<Report, ManagerErro
 fn take_back(run: &Run<'_>, request: &Request) -> Result<Report, ManagerError> {
     let name = ServiceName::parse(&request.service).map_err(ManagerError::Usage)?;
     let service = run.service(&name).map_err(ManagerError::Usage)?;
-    let Some(Signing::Own(by, _)) = run.config.signing(service) else {
-        let message = format!("no authority of ours signs {name}; only who signed it can revoke it");
-        return Err(ManagerError::Usage(message));
+    let by = match run.config.signing(service) {
+        Some(Signing::Own(by, _)) => by,
+        Some(Signing::Acme(..)) => return public::revoke(run, service, request),
+        _ => {
+            let message =
+                format!("{name} is signed by nobody who is spoken to; only who signed it can revoke it");
+            return Err(ManagerError::Usage(message));
+        }
     };
     let by = by.name.clone();
     let serial = match request.serial {
