@@ -41,6 +41,9 @@ pub struct Finder<'a> {
     known: BTreeMap<String, Vec<SocketAddr>>,
 }
 
+/// The index of a name among those that are looked for, and the names along its aliases.
+type Chain = (usize, Vec<String>);
+
 /// What a server says about a name.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
@@ -64,12 +67,12 @@ impl<'a> Finder<'a> {
     ///
     /// Each fails in words: no server answers, the aliases go in a circle, or there are more than eight.
     pub fn places(&mut self, names: &[String]) -> Vec<Result<Place, String>> {
-        let mut open: Vec<(usize, Vec<String>)> =
+        let mut open: Vec<Chain> =
             names.iter().map(|name| vec![name.to_ascii_lowercase()]).enumerate().collect();
         let mut places: Vec<Result<Place, String>> =
             names.iter().map(|name| Err(format!("{name} was not looked up"))).collect();
         while !open.is_empty() {
-            let mut by_server: BTreeMap<Option<(String, u16)>, Vec<(usize, Vec<String>)>> = BTreeMap::new();
+            let mut by_server: BTreeMap<Option<(String, u16)>, Vec<Chain>> = BTreeMap::new();
             for one in open {
                 let server = one.1.last().and_then(|name| server_for(self.site, name));
                 by_server.entry(server.map(|server| (server.server, server.port))).or_default().push(one);

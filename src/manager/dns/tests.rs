@@ -1,7 +1,7 @@
-use domain::base::Message;
+use domain::base::{Message, Rtype};
 
-use super::Exchanger;
-use super::message::{self, exchangers_of};
+use super::message::{self, Question, Value, exchangers_of};
+use super::{Data, Exchanger};
 
 const ID: u16 = 0x1234;
 const CLASS_IN: [u8; 2] = [0, 1];
@@ -182,4 +182,85 @@ fn what_is_asked() {
     let octets = exchangers_of("Bücher.Example.").unwrap().message(ID, true, false).unwrap().into_octets();
     let asked = [labels("xn--bcher-kva.example"), vec![0, 15, 0, 1]].concat();
     assert_eq!(octets, [&[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], asked.as_slice()].concat());
+}
+
+#[test]
+fn texts_and_keys() {
+    const TXT: u16 = 16;
+    const TLSA: u16 = 52;
+    let name = "_acme-challenge.example.com";
+    let asked = Question::new(name, Rtype::TXT).unwrap().message(ID, false, true).unwrap();
+    let answer = |records: &[Vec<u8>]| {
+        let count = u16::try_from(records.len()).unwrap().to_be_bytes();
+        let counts = [[0, 1], count, [0, 0], [0, 0]].concat();
+        let question = [labels(name).as_slice(), &TXT.to_be_bytes(), &CLASS_IN].concat();
+        [ID.to_be_bytes().as_slice(), &GOOD, &counts, &question, &records.concat()].concat()
+    };
+    let text = |owner: &[u8], text: &[u8]| record(owner, TXT, text);
+    let wanted = Data::Txt("onetwo".into());
+    let alias = [record(&ASKED, CNAME, &labels("w1.test")), text(&labels("w1.test"), b"\x06onetwo")];
+    // name, records, whether it is shown
+    let cases = [
+        ("nothing", vec![], false),
+        ("in one string", vec![text(&ASKED, b"\x06onetwo")], true),
+        ("in two strings", vec![text(&ASKED, b"\x03one\x03two")], true),
+        ("among others", vec![text(&ASKED, b"\x01x"), text(&ASKED, b"\x06onetwo")], true),
+        ("in other letters", vec![text(&ASKED, b"\x06oneTwo")], false),
+        ("the beginning", vec![text(&ASKED, b"\x03one")], false),
+        ("of another name", vec![text(&labels("example.com"), b"\x06onetwo")], false),
+        ("at the end of an alias", alias.to_vec(), true),
+        ("a key", vec![record(&ASKED, TLSA, b"\x03\x01\x01onetwo")], false),
+        ("beside what is not ours to read", vec![record(&ASKED, 64, &[]), text(&ASKED, b"\x06onetwo")], true),
+    ];
+    for (case, records, expected) in cases {
+        let message::Heard::Answer(answer) = message::heard(&asked, &answer(&records)) else {
+            panic!("{case}")
+        };
+        assert_eq!(answer.shows(&wanted), expected, "{case}");
+    }
+    let key = Data::Tlsa { usage: 3, selector: 1, matching: 1, association: vec![7; 32] };
+    let data = [[3, 1, 1].as_slice(), &[7; 32]].concat();
+    let message::Heard::Answer(found) = message::heard(&asked, &answer(&[record(&ASKED, TLSA, &data)]))
+    else {
+        panic!("a key")
+    };
+    assert_eq!(found.records, [Value::Key(key.clone())]);
+    assert!(found.shows(&key) && !found.shows(&wanted));
+    for (case, bad) in
+        [("a string too long", text(&ASKED, b"\x09one")), ("no matching type", record(&ASKED, TLSA, &[3, 1]))]
+    {
+        assert!(matches!(message::heard(&asked, &answer(&[bad])), message::Heard::Unknown(_)), "{case}");
+    }
+}
+
+#[test]
+fn servers_without_edns() {
+    let question = Question::new("example.com", Rtype::MX).unwrap();
+    let (extended, plain) =
+        (question.message(ID, false, true).unwrap(), question.message(ID, false, false).unwrap());
+    // flags of the answer, what is found out of it by either question
+    let cases = [
+        (
+            "does not understand",
+            [0x80, 1],
+            (message::Heard::Plain, message::Heard::Unknown("answers FORMERR".into())),
+        ),
+        (
+            "does not do it",
+            [0x80, 4],
+            (message::Heard::Plain, message::Heard::Unknown("answers NOTIMP".into())),
+        ),
+        ("refuses", [0x80, 5], {
+            let refused = || message::Heard::Unknown("answers REFUSED".into());
+            (refused(), refused())
+        }),
+        ("is no answer", [0, 1], (message::Heard::Nothing, message::Heard::Nothing)),
+    ];
+    for (case, flags, (by_extended, by_plain)) in cases {
+        assert_eq!(message::heard(&extended, &answer(flags, 0, &[])), by_extended, "{case}");
+        assert_eq!(message::heard(&plain, &answer(flags, 0, &[])), by_plain, "{case}");
+    }
+    let bare = [ID.to_be_bytes().as_slice(), &[0x80, 1], &[0; 8]].concat();
+    assert_eq!(message::heard(&extended, &bare), message::Heard::Plain, "without the question");
+    assert_eq!(message::heard(&plain, &bare), message::Heard::Nothing);
 }

@@ -326,3 +326,52 @@ fn unsigned(error: &ValidationError, rcode: Rcode, complaint: Option<Complaint>,
     };
     Refusal::Refused(why)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(octets: usize) -> Change {
+        let data = Data::Txt("x".repeat(octets));
+        Change::Delete(Record { name: "_acme-challenge.example.com".into(), data })
+    }
+
+    #[test]
+    fn messages_hold_what_fits() {
+        // name, octets of the texts, how many are in each message
+        let cases: [(&str, Vec<usize>, &[usize]); 5] = [
+            ("nothing", vec![], &[]),
+            ("a few", vec![43; 100], &[100]),
+            ("many", vec![250; 500], &[206, 206, 88]),
+            ("a large one in between", vec![43, 59_600, 43, 43], &[2, 2]),
+            ("a large one first", vec![59_500, 59_500], &[1, 1]),
+        ];
+        for (case, octets, expected) in cases {
+            let changes: Vec<Change> = octets.into_iter().map(text).collect();
+            let parts = parts(&changes).unwrap();
+            assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), expected, "{case}");
+            for part in parts {
+                let message = build(7, "example.com", part).unwrap().into_message();
+                assert!(message.as_slice().len() <= MOST + 100, "{case}: {}", message.as_slice().len());
+            }
+        }
+        assert!(parts(&[text(60_000)]).unwrap_err().contains("no message holds"));
+    }
+
+    #[test]
+    fn what_belongs_to_a_change() {
+        let request = build(0x1234, "example.com", &[text(1)]).unwrap().into_message();
+        let head = |id: [u8; 2], flags: [u8; 2]| [id.as_slice(), &flags, &[0; 8]].concat();
+        let cases = [
+            ("an answer without the zone", head([0x12, 0x34], [0xa8, 0]), true),
+            ("another number", head([0x12, 0x35], [0xa8, 0]), false),
+            ("a question", head([0x12, 0x34], [0x28, 0]), false),
+            ("an answer to a question", head([0x12, 0x34], [0x80, 0]), false),
+            ("half of it", head([0x12, 0x34], [0xa8, 0])[..7].to_vec(), false),
+            ("nothing", Vec::new(), false),
+        ];
+        for (case, octets, expected) in cases {
+            assert_eq!(is_answer(&request, &octets), expected, "{case}");
+        }
+    }
+}
