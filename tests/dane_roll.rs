@@ -20,7 +20,7 @@ mod site;
 mod support;
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -39,7 +39,7 @@ const ROLLS: usize = 3;
 const CLIENTS: usize = 2;
 const HOST: &str = "mail.example.com";
 /// Where the secondary answers: the port of name servers other than the primary is that of DNS.
-const SECONDARY: Ipv4Addr = Ipv4Addr::new(127, 0, 53, 2);
+const SECONDARY: Ipv6Addr = Ipv6Addr::LOCALHOST;
 
 #[test]
 fn nobody_fails_to_connect_through_whole_roll_overs() {
@@ -79,6 +79,16 @@ fn nobody_fails_to_connect_through_whole_roll_overs() {
     assert!(failed.is_empty(), "{} of {connected}: {}", failed.len(), failed[0]);
     assert!(connected > 20 * ROLLS, "{connected} handshakes");
     assert!(counts.both.load(Ordering::Relaxed) > 0, "nobody ever saw both keys");
+
+    // The same clients notice a key that nobody has told of.
+    for file in ["fullchain.pem", "privkey.pem"] {
+        let of = |service: &str| bed.site.path(&format!("prod/example.com/{service}/curr/{file}"));
+        fs::copy(of("web"), of("mail")).unwrap();
+    }
+    checked(&mut Command::new(bed.site.path("smtp")));
+    let counts = Counts::default();
+    bed.connect(&counts);
+    assert_eq!((counts.failed.lock().unwrap().len(), counts.connected.load(Ordering::Relaxed)), (1, 0));
 }
 
 #[derive(Default)]
@@ -148,10 +158,10 @@ impl Bed {
         let secondary_server = secondary.map(|()| {
             bind(
                 &at("secondary"),
-                "transfer of 'example.com/IN' from",
+                "Transfer status: success",
                 &format!(
                     "controls {{ }};\noptions {{ directory \"{}\"; {QUIET} recursion no; dnssec-validation no;\n\
-                     listen-on port 53 {{ {SECONDARY}; }}; listen-on-v6 {{ none; }}; notify no; }};\n\
+                     listen-on {{ none; }}; listen-on-v6 {{ {SECONDARY}; }}; notify no; }};\n\
                      zone \"example.com\" {{ type secondary; file \"zone\";\n\
                      primaries {{ 127.0.0.1 port {primary}; }}; allow-notify {{ any; }}; }};\n",
                     at("secondary").display()
@@ -276,7 +286,7 @@ impl Bed {
         ]);
         client.args(["-connect", &format!("127.0.0.1:{}", self.web)]);
         records.iter().for_each(|record| {
-            client.args(["-dane_tlsa_rrset", record]);
+            client.args(["-dane_tlsa_rrdata", record]);
         });
         let output = client.stdin(Stdio::null()).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
@@ -302,7 +312,7 @@ struct Zone {
 impl Zone {
     fn write(&self, has_secondary: bool) {
         let second =
-            if has_secondary { format!("@ IN NS ns2\nns2 IN A {SECONDARY}\n") } else { String::new() };
+            if has_secondary { format!("@ IN NS ns2\nns2 IN AAAA {SECONDARY}\n") } else { String::new() };
         fs::write(&self.site, "").unwrap();
         fs::write(self.directory.join("serial"), "1").unwrap();
         fs::write(
@@ -324,7 +334,7 @@ impl Zone {
         format!(
             "#!/bin/sh\nset -e\nserial=$(($(cat {at}/serial) + 1))\necho $serial >{at}/serial\n\
              sed s/SERIAL/$serial/ {at}/head >{at}/zone.new\nmv {at}/zone.new {at}/zone\n\
-             rndc -c {at}/rndc.conf -k {at}/rndc.conf -s 127.0.0.1 -p {control} reload example.com >/dev/null\n"
+             rndc -c {at}/rndc.conf -y k -s 127.0.0.1 -p {control} reload example.com >/dev/null\n"
         )
     }
 }

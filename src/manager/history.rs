@@ -136,4 +136,12 @@ mod tests {
         let newer = History::parse(Path::new("runs.toml"), "version = 2\nmore = 1\n").unwrap_err();
         assert_eq!(newer.to_string(), "runs.toml: version 2 was written by a newer reseed");
     }
+
+    #[test]
+    fn the_first_version_is_read_and_written_as_ever() {
+        let text = include_str!("../../tests/fixtures/manager-runs-v1.toml");
+        let history = History::parse(Path::new("runs.toml"), text).unwrap();
+        assert_eq!(history.to_text().unwrap(), text);
+        assert_eq!(history.commands().map(|ran| ran.failed).collect::<Vec<_>>(), [true, false]);
+    }
 }

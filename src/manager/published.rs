@@ -200,16 +200,19 @@ mod tests {
         assert!(Published::parse(Path::new("p"), "version = 2\n").is_err());
     }
 
-    /// As an earlier release wrote it.
+    /// The first of them is as an earlier release wrote it, before name servers were asked.
     #[test]
-    fn what_was_recorded_before_servers_were_asked_is_read() {
-        let digest = digest(&record(1, None));
-        let text = format!(
-            "version = 1\n[[record]]\nzone = \"example.com\"\ndigest = {}\nsince = \"2026-11-25T01:00:00Z\"\n",
-            serde_json::to_string(&digest).unwrap()
-        );
-        let state = Published::parse(Path::new("p"), &text).unwrap();
-        let state = state.state("example.com", [&record(1, None)]).unwrap();
-        assert_eq!((state.seen, state.held), (None, None));
+    fn the_first_version_is_read_and_written_as_ever() {
+        let text = include_str!("../../tests/fixtures/manager-published-v1.toml");
+        let published = Published::parse(Path::new("p"), text).unwrap();
+        let again = Published::parse(Path::new("p"), &published.to_text().unwrap()).unwrap();
+        assert_eq!(again, published);
+        let state = |zone: &str, data, ttl| published.state(zone, [&record(data, ttl)]).unwrap();
+        let first = state("example.com", 1, None);
+        assert_eq!((first.seen, first.held, first.ttl), (None, None, None));
+        let second = state("example.com", 2, Some(300));
+        assert_eq!(second.seen, Some(time::macros::datetime!(2026-11-25 02:00:03.25 UTC)));
+        assert_eq!((second.ttl, second.held), (Some(300), Some(3600)));
+        assert_eq!(state("example.net", 1, None).missing.len(), 1);
     }
 }
