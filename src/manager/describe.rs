@@ -5,9 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::config::{
-    AlternativeName, AuthorityKind, Configuration, Dane, DaneHosts, Service, Signing, Validation,
-};
+use super::config::{AlternativeName, Configuration, Dane, DaneHosts, Service, Signing, Validation};
 use super::name::ServiceName;
 use super::restarts::{Restart, restarts};
 use super::schedule::Targets;
@@ -88,18 +86,16 @@ fn signer(signing: &Signing<'_>) -> String {
         Signing::Manual(name) => {
             format!("{name}, by hand: a request goes out, `import` takes what comes back")
         }
-        Signing::Acme(name, authority) => {
-            let AuthorityKind::Acme { validation, preferred_chain, profile } = &authority.kind else {
-                return (*name).to_owned();
-            };
-            let mut words = vec![format!("{name}, by ACME")];
-            words.push(match validation {
-                Some(Validation::Http) => "validated over http".into(),
-                Some(Validation::Dns) => "validated over dns".into(),
-                None => "validated as it offers".into(),
+        Signing::Acme(name, acme) => {
+            let mut words = vec![format!("{name}, by ACME at {}", acme.directory)];
+            words.push(match acme.validation {
+                Some(Validation::Http) => "validated by http-01".into(),
+                Some(Validation::Dns) => "validated by dns-01".into(),
+                Some(Validation::Alpn) => "validated by tls-alpn-01".into(),
+                None => "not validated".into(),
             });
-            words.extend(profile.iter().map(|profile| format!("profile {profile}")));
-            words.extend(preferred_chain.iter().map(|chain| format!("chain {chain}")));
+            words.extend(acme.profile.iter().map(|profile| format!("profile {profile}")));
+            words.extend(acme.preferred_chain.iter().map(|chain| format!("chain {chain}")));
             words.join(", ")
         }
     }

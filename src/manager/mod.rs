@@ -9,6 +9,7 @@
 //!  decisions  schedule  dane  select          when to renew and to roll; which records; which services, and
 //!             restarts  describe  seen        who depends on them
 //!  the world  tree  production  deliver  dns  the state tree; the live copy; who is told; who is asked
+//!             acme                           public authorities, by RFC 8555
 //!  stories    renew  roll  distribute         make `next`; make `next` into `curr`; bring it to its places
 //!             status  clean  revoke  manual
 //!  tools      info  verify  dhparm
@@ -20,6 +21,7 @@
 //!
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
 
+pub mod acme;
 pub mod ca;
 pub mod clean;
 pub mod config;

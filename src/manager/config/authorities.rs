@@ -1,15 +1,13 @@
 //! `ca-info.conf`: a table for each authority that may sign.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use super::acme::Keys;
 use super::reader::{Source, Table, Word};
-use super::site::profile;
-use super::{Authority, AuthorityKind, Validation};
+use super::{Authority, AuthorityKind};
 use crate::manager::name::{CA, ServiceName};
 use crate::manager::nearest::{hint, shown};
-
-/// What is asked of an ACME authority that is not told otherwise.
-const PROFILE: &str = "tlsserver";
 
 /// What is known of those that sign.
 #[derive(Default)]
@@ -21,8 +19,8 @@ pub(super) struct Authorities {
     pub(super) unreadable: bool,
 }
 
-/// Reads the file; `default` is the site's `preferred_acme_profile`.
-pub(super) fn read(source: Source<'_>, default: Option<&Option<String>>) -> Authorities {
+/// Reads the file; `default` is the site's `preferred_acme_profile`, `topdir` is where relative paths begin.
+pub(super) fn read(source: Source<'_>, default: Option<&Option<String>>, topdir: &Path) -> Authorities {
     let Some(document) = source.parse() else {
         return Authorities { unreadable: true, ..Authorities::default() };
     };
@@ -37,7 +35,7 @@ pub(super) fn read(source: Source<'_>, default: Option<&Option<String>>) -> Auth
             continue;
         }
         let Some(table) = file.inner(format!("[{}]", name.text), &value) else { continue };
-        match authority(&name, table, default) {
+        match authority(&name, table, default, topdir) {
             Some(authority) => {
                 authorities.known.insert(name.text.to_owned(), authority);
             }
@@ -49,13 +47,16 @@ pub(super) fn read(source: Source<'_>, default: Option<&Option<String>>) -> Auth
     authorities
 }
 
-fn authority(name: &Word<'_>, mut table: Table<'_>, default: Option<&Option<String>>) -> Option<Authority> {
+fn authority(
+    name: &Word<'_>,
+    mut table: Table<'_>,
+    default: Option<&Option<String>>,
+    topdir: &Path,
+) -> Option<Authority> {
     let description = table.text("ca_desc").map(|word| word.text.to_owned()).unwrap_or_default();
     let kind = table.required("ca_type", &format!("{} has no ca_type; write {KINDS}", shown(name.text)));
     // Asked for whatever the kind: the shipped examples have them empty in any.
-    let chain = table.filled("ca_preferred_chain").map(|word| word.text.to_owned());
-    let validation = table.filled("ca_validation");
-    let own = table.text("ca_preferred_acme_profile").map(|word| profile(&word));
+    let keys = Keys::read(&mut table);
     let kind = kind?;
     let result = match kind.text.to_ascii_lowercase().as_str() {
         "self" | "local" => match ServiceName::new(CA, name.text) {
@@ -63,19 +64,11 @@ fn authority(name: &Word<'_>, mut table: Table<'_>, default: Option<&Option<Stri
             Err(message) => name.place.refuse(message),
         },
         "manual" => Some(AuthorityKind::Manual),
-        "certbot" | "letsencrypt" => {
-            let validation = match validation {
-                Some(word) => Some(how(&word)?),
-                None => {
-                    table.warn(format!("{} has no ca_validation; write http-01 or dns-01", shown(name.text)));
-                    None
-                }
-            };
-            let profile = own.or_else(|| default.cloned()).unwrap_or_else(|| Some(PROFILE.to_owned()));
-            Some(AuthorityKind::Acme { validation, preferred_chain: chain, profile })
+        "acme" | "certbot" | "letsencrypt" => {
+            keys.acme(name, &table, default, topdir).map(|acme| AuthorityKind::Acme(Box::new(acme)))
         }
         other => {
-            let hint = hint(other, ["self", "local", "certbot", "letsencrypt", "manual"]);
+            let hint = hint(other, ["self", "local", "acme", "certbot", "letsencrypt", "manual"]);
             kind.place.refuse(format!("the ca_type {} is not known; write {KINDS}{hint}", shown(kind.text)))
         }
     };
@@ -84,15 +77,4 @@ fn authority(name: &Word<'_>, mut table: Table<'_>, default: Option<&Option<Stri
 }
 
 /// The kinds, for messages.
-const KINDS: &str = "self or local for an own one, letsencrypt or certbot for ACME, or manual";
-
-fn how(word: &Word<'_>) -> Option<Validation> {
-    let text = word.text.to_ascii_lowercase();
-    if text.starts_with("http") {
-        Some(Validation::Http)
-    } else if text.starts_with("dns") {
-        Some(Validation::Dns)
-    } else {
-        word.place.refuse(format!("{} validates nothing; write http-01 or dns-01", shown(word.text)))
-    }
-}
+const KINDS: &str = "self or local for an own one, acme, letsencrypt or certbot for ACME, or manual";

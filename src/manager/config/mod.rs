@@ -1,6 +1,7 @@
 //! What the site has written down: `ssl-mgr.conf`, `ca-info.conf` and a file for each service, in the
 //! format of ssl-mgr (`reference: ssl-mgr 7.8`), old spellings included.
 
+mod acme;
 mod authorities;
 mod command;
 mod key;
@@ -13,8 +14,10 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -55,8 +58,8 @@ pub enum Signing<'a> {
     Own(&'a Service, CaOptions),
     /// Somebody to whom the request is taken; by its name in `ca-info.conf`.
     Manual(&'a str),
-    /// A public CA, by its name in `ca-info.conf`.
-    Acme(&'a str, &'a Authority),
+    /// A public CA, by its name in `ca-info.conf`; the first of those that [`Configuration::acme`] names.
+    Acme(&'a str, &'a Acme),
 }
 
 impl Configuration {
@@ -66,14 +69,26 @@ impl Configuration {
             return Some(Signing::Itself(service.authority.unwrap_or_default()));
         };
         let authority = self.authorities.get(name)?;
-        Some(match authority.kind {
+        Some(match &authority.kind {
             AuthorityKind::Own => {
                 let signer = self.services.get(&ServiceName::new(super::name::CA, name).ok()?)?;
                 Signing::Own(signer, signer.authority?)
             }
             AuthorityKind::Manual => Signing::Manual(name),
-            AuthorityKind::Acme { .. } => Signing::Acme(name, authority),
+            AuthorityKind::Acme(acme) => Signing::Acme(name, acme),
         })
+    }
+
+    /// The public CAs that may sign a service's certificate, in order of preference; none where it is signed
+    /// otherwise.
+    pub fn acme<'a>(&'a self, service: &'a Service) -> Vec<(&'a str, &'a Acme)> {
+        let Signer::Authority(first) = &service.signer else { return Vec::new() };
+        let names = std::iter::once(first).chain(&service.other_signers);
+        let known = names.filter_map(|name| match &self.authorities.get(name)?.kind {
+            AuthorityKind::Acme(acme) => Some((name.as_str(), acme.as_ref())),
+            _ => None,
+        });
+        known.collect()
     }
 }
 
@@ -89,8 +104,10 @@ pub struct Site {
     pub keep: usize,
     /// `min_roll_mins`: how old in minutes a `next` must be before it is rolled.
     pub roll_after_minutes: u64,
-    /// `dns_check_delay`: seconds to wait before name servers are asked.
+    /// `dns_check_delay`: seconds to wait before name servers are asked; none unless it is configured.
     pub dns_check_delay: u64,
+    /// `dns_check_timeout`: seconds in which name servers have to show what was published.
+    pub dns_check_timeout: u64,
     /// `dns_xtra_ns`: further resolvers that must see a change.
     pub extra_resolvers: Vec<String>,
     /// `post_copy_cmd`: after the copy to production, each program is run here with the host as its argument.
@@ -103,12 +120,18 @@ pub struct Site {
     pub groups: Vec<Group>,
     /// `[[dns_primary]]`, by apex domain; `default` for the others.
     pub primaries: BTreeMap<String, Primary>,
+    /// `[[dns_update]]`, in their order: zones that are changed by dynamic update.
+    pub updates: Vec<Update>,
     /// `[dns]`.
     pub dns: Dns,
     /// `[smtp]`, `[imap]`, `[web]`, `[other]`, in that order where present.
     pub servers: Vec<Servers>,
     /// `verb`: say more.
     pub verbose: bool,
+    /// `metrics_file`: where metrics for Prometheus are written at the end of each run.
+    pub metrics: Option<PathBuf>,
+    /// `ssh_options`: what is given to `ssh` before the host.
+    pub ssh_options: Vec<String>,
 }
 
 /// One of `post_copy_cmd`.
@@ -138,6 +161,31 @@ pub struct Primary {
     pub server: String,
     /// UDP and TCP port.
     pub port: u16,
+}
+
+/// One of `[[dns_update]]`: a zone that is changed by dynamic update (RFC 2136).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Update {
+    /// `domain`: the zone, whose names below it count too; nothing (`default`) for any.
+    pub domain: Option<String>,
+    /// `server`: host name or address of the primary.
+    pub server: String,
+    /// `port`: TCP and UDP.
+    pub port: u16,
+    /// `key_file`: the key for TSIG (RFC 8945), as BIND writes it; nothing sends unsigned.
+    pub key_file: Option<PathBuf>,
+    /// `for`: which records it is for.
+    pub purposes: BTreeSet<Purpose>,
+}
+
+/// What records of ours in a zone are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Challenges of ACME: TXT.
+    Acme,
+    /// DANE: TLSA.
+    Tlsa,
 }
 
 /// `[dns]`.
@@ -196,6 +244,24 @@ pub struct Servers {
     pub web_root: Option<PathBuf>,
     /// `skip_prod_copy`: the hosts share a file system with this one.
     pub skip_copy: bool,
+    /// `roots`: jails and chroots on the hosts, beneath each of which the production copy is wanted; none for
+    /// the host's own root.
+    pub roots: Vec<PathBuf>,
+    /// `owner`: user, and group where one is given, of what is delivered.
+    pub owner: Option<(String, Option<String>)>,
+    /// `key_mode`: permission bits of delivered keys.
+    pub key_mode: Option<u32>,
+    /// `probe`: what is asked for its certificate once a host has been told.
+    pub probes: Vec<Probe>,
+}
+
+/// One of `probe`: a port that shows a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
+pub struct Probe {
+    /// TCP port.
+    pub port: u16,
+    /// How TLS begins there.
+    pub protocol: crate::probe::protocol::Protocol,
 }
 
 /// A table of `ca-info.conf`.
@@ -215,25 +281,58 @@ pub enum AuthorityKind {
     Own,
     /// `manual`: somebody takes the request there and brings back what comes.
     Manual,
-    /// `certbot`, `letsencrypt`: by ACME (RFC 8555).
-    Acme {
-        /// `ca_validation`.
-        validation: Option<Validation>,
-        /// `ca_preferred_chain`.
-        preferred_chain: Option<String>,
-        /// `ca_preferred_acme_profile`; nothing asks for none.
-        profile: Option<String>,
-    },
+    /// `acme`, `certbot`, `letsencrypt`: by ACME (RFC 8555).
+    Acme(Box<Acme>),
+}
+
+/// An authority that is spoken to by ACME (RFC 8555).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Acme {
+    /// `ca_validation`.
+    pub validation: Option<Validation>,
+    /// `ca_preferred_chain`: the common name of whom the chain should lead to.
+    pub preferred_chain: Option<String>,
+    /// `ca_preferred_acme_profile`; nothing asks for none.
+    pub profile: Option<String>,
+    /// `ca_directory`: URL of its directory.
+    pub directory: String,
+    /// `ca_test_directory`: URL of the directory for tests.
+    pub test_directory: Option<String>,
+    /// `ca_trust`: certificates in PEM whom the directory's own is checked against, instead of the system's.
+    pub trust: Option<PathBuf>,
+    /// `ca_contact`: URLs, such as `mailto:hostmaster@example.com`.
+    pub contact: Vec<String>,
+    /// `ca_eab_kid` and `ca_eab_hmac_file`.
+    pub binding: Option<Binding>,
+    /// `ca_parallel_orders`: most orders at the same time.
+    pub parallel_orders: usize,
+    /// `ca_requests_per_second`: most requests in a second.
+    pub requests_per_second: u32,
+    /// `ca_http_listen`: where our own responder answers http-01, where no web server does.
+    pub http_listen: SocketAddr,
+    /// `ca_tls_listen`: where our own responder answers tls-alpn-01.
+    pub tls_listen: SocketAddr,
+}
+
+/// An account that the authority keeps elsewhere, to which ours is bound (RFC 8555 section 7.3.4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Binding {
+    /// The key's identifier.
+    pub key_id: String,
+    /// The file that holds the key, in base64url.
+    pub hmac_file: PathBuf,
 }
 
 /// How a public CA looks whether a name is ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Validation {
-    /// `http-01`.
+    /// `http-01` (RFC 8555 section 8.3).
     Http,
-    /// `dns-01`.
+    /// `dns-01` (RFC 8555 section 8.4).
     Dns,
+    /// `tls-alpn-01` (RFC 8737).
+    Alpn,
 }
 
 /// A service's file.
@@ -245,8 +344,10 @@ pub struct Service {
     pub name: ServiceName,
     /// `name`: for people.
     pub label: String,
-    /// `signing_ca`.
+    /// `signing_ca`; of several, the first.
     pub signer: Signer,
+    /// The other public CAs of `signing_ca`, in order of preference.
+    pub other_signers: Vec<String>,
     /// `[KeyOpts]`.
     pub algorithm: Algorithm,
     /// `[X509]`: `CN` and the other fields; empty ones are left out.
@@ -325,16 +426,20 @@ impl Default for Site {
             log_directory: PathBuf::from("/var/log/ssl-mgr"),
             keep: 10,
             roll_after_minutes: 90,
-            dns_check_delay: 240,
-            extra_resolvers: ["1.1.1.1", "8.8.8.8", "9.9.9.9", "208.67.222.222"].map(str::to_owned).to_vec(),
+            dns_check_delay: 0,
+            dns_check_timeout: 600,
+            extra_resolvers: Vec::new(),
             after_copy: Vec::new(),
             renew_targets: Vec::new(),
             renew_spreads: Vec::new(),
             groups: Vec::new(),
             primaries: BTreeMap::new(),
+            updates: Vec::new(),
             dns: Dns::default(),
             servers: Vec::new(),
             verbose: false,
+            metrics: None,
+            ssh_options: Vec::new(),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! `[dns]`, `[smtp]`, `[imap]`, `[web]` and `[other]` of `ssl-mgr.conf`.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use super::reader::{Table, Value, Word};
 use super::site::beneath;
-use super::{Change, Dns, Servers, Sort, command};
+use super::{Change, Dns, Probe, Servers, Sort, command};
 use crate::manager::nearest::{hint, shown};
+use crate::probe::protocol::{Guess, Protocol, guess};
 
 /// Every sort, in the order in which they are told.
 pub(super) const SORTS: [Sort; 4] = [Sort::Smtp, Sort::Imap, Sort::Web, Sort::Other];
@@ -57,6 +58,10 @@ pub(super) fn read<'a>(mut table: Table<'a>, sort: Sort, topdir: &Path) -> (Serv
             _ => None,
         },
         skip_copy: table.flag("skip_prod_copy").unwrap_or_default(),
+        roots: table.texts("roots").iter().filter_map(root).collect(),
+        owner: table.filled("owner").and_then(|word| owner(&word)),
+        key_mode: table.value("key_mode").and_then(|value| key_mode(&value)),
+        probes: table.texts("probe").iter().filter_map(probe).collect(),
         restart,
     };
     if !servers.restart.is_empty() && servers.depends.is_empty() && servers.services.is_empty() {
@@ -100,6 +105,68 @@ pub(super) fn host(word: &Word<'_>) -> Option<String> {
         return Some(word.text.to_owned());
     }
     word.place.refuse(format!("{} is no host; write its name or address", shown(word.text)))
+}
+
+/// A jail or chroot on a host.
+fn root(word: &Word<'_>) -> Option<PathBuf> {
+    let path = Path::new(word.text);
+    let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    if path.is_absolute() && path.components().all(plain) {
+        return Some(path.components().collect());
+    }
+    word.place.refuse(format!(
+        "{} is no directory of a jail; write its whole path, without \"..\"",
+        shown(word.text)
+    ))
+}
+
+/// `USER` or `USER:GROUP`, by name or number.
+fn owner(word: &Word<'_>) -> Option<(String, Option<String>)> {
+    let plain = |text: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
+        !text.is_empty() && text.len() <= 32 && !text.starts_with('-') && text.chars().all(is_plain)
+    };
+    let (user, group) = match word.text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (word.text, None),
+    };
+    if plain(user) && group.is_none_or(plain) {
+        return Some((user.to_owned(), group.map(str::to_owned)));
+    }
+    word.place.refuse(format!("{} is no owner; write USER or USER:GROUP", shown(word.text)))
+}
+
+/// Permission bits in octal digits: a key is for its owner and one group.
+fn key_mode(value: &Value<'_>) -> Option<u32> {
+    let word = value.text()?;
+    match u32::from_str_radix(word.text.trim_start_matches("0o"), 8) {
+        Ok(mode) if mode & !0o640 == 0 && mode & 0o400 != 0 => Some(mode),
+        _ => word.place.refuse(format!(
+            "the key_mode {} lets too many read, or nobody; write \"0600\", \"0640\", \"0440\" or \"0400\"",
+            shown(word.text)
+        )),
+    }
+}
+
+/// `PORT`, or `PORT/PROTOCOL` where the port does not say how TLS begins there.
+fn probe(word: &Word<'_>) -> Option<Probe> {
+    let (port, protocol) = match word.text.split_once('/') {
+        Some((port, protocol)) => (port, Some(protocol.to_ascii_lowercase().parse::<Protocol>())),
+        None => (word.text, None),
+    };
+    let port = port.parse::<u16>().ok().filter(|port| *port > 0);
+    match (port, protocol) {
+        (Some(port), Some(Ok(protocol))) => Some(Probe { port, protocol }),
+        (Some(port), None) => match guess(port) {
+            Guess::Known(protocol) => Some(Probe { port, protocol }),
+            Guess::Plain | Guess::Unknown => Some(Probe { port, protocol: Protocol::Tls }),
+        },
+        (Some(_), Some(Err(error))) => word.place.refuse(error),
+        (None, _) => {
+            let text = shown(word.text);
+            word.place.refuse(format!("{text} cannot be asked; write for example \"443\" or \"25/smtp\""))
+        }
+    }
 }
 
 /// `depends`; nothing when the key is missing.

@@ -44,7 +44,7 @@ pub(super) fn read(
     }
     same(&mut file, "group", name.group(), "directory");
     same(&mut file, "service", name.service(), "file");
-    let (signer, signing) = signer(&mut file, name, authorities);
+    let (signer, other_signers, signing) = signers(&mut file, name, authorities);
     let dane = dane(&mut file, name);
     let dane_ttl = ttl(&mut file);
     let days = |value: Value<'_>| {
@@ -59,7 +59,7 @@ pub(super) fn read(
         is_public: match &signer {
             Signer::Authority(name) => {
                 let authority = authorities.known.get(name);
-                authority.is_some_and(|authority| matches!(authority.kind, AuthorityKind::Acme { .. }))
+                authority.is_some_and(|authority| matches!(authority.kind, AuthorityKind::Acme(_)))
             }
             Signer::Itself => false,
         },
@@ -81,6 +81,7 @@ pub(super) fn read(
         name: name.clone(),
         label: label.unwrap_or_else(|| name.service().to_owned()),
         signer,
+        other_signers,
         algorithm: algorithm?,
         subject,
         alternative_names,
@@ -104,8 +105,38 @@ fn same(file: &mut Table<'_>, key: &'static str, path: &str, what: &str) {
     }
 }
 
-fn signer(file: &mut Table<'_>, name: &ServiceName, authorities: &Authorities) -> (Signer, Range<usize>) {
-    let Some(word) = file.filled("signing_ca") else { return (Signer::Itself, 0..0) };
+/// Who signs; of several, which only public ones can be, the first and the others.
+fn signers(
+    file: &mut Table<'_>,
+    name: &ServiceName,
+    authorities: &Authorities,
+) -> (Signer, Vec<String>, Range<usize>) {
+    let words = file.texts("signing_ca");
+    let Some((first, others)) = words.split_first() else { return (Signer::Itself, Vec::new(), 0..0) };
+    let (signer, span) = self::signer(first, name, authorities);
+    let is_public = |signer: &Signer| match signer {
+        Signer::Authority(name) => match authorities.known.get(name) {
+            Some(authority) => matches!(authority.kind, AuthorityKind::Acme(_)),
+            // What is wrong with it has been told.
+            None => true,
+        },
+        Signer::Itself => false,
+    };
+    let mut more = Vec::new();
+    for word in others {
+        match self::signer(word, name, authorities).0 {
+            Signer::Authority(other)
+                if is_public(&signer) && is_public(&Signer::Authority(other.clone())) =>
+            {
+                more.push(other);
+            }
+            _ => word.place.fault("only public CAs can stand in for one another; name one signing_ca"),
+        }
+    }
+    (signer, more, span)
+}
+
+fn signer(word: &Word<'_>, name: &ServiceName, authorities: &Authorities) -> (Signer, Range<usize>) {
     let span = word.place.span();
     if word.text == "self" {
         return (Signer::Itself, span);

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::reader::{Place, Source, Table, Word};
 use super::servers::{self, Mention};
-use super::{AfterCopy, Primary, Site};
+use super::{AfterCopy, Primary, Site, updates};
 use crate::identity::HostName;
 use crate::manager::nearest::shown;
 
@@ -48,6 +48,7 @@ pub(super) fn read<'a>(source: Source<'a>, document: &'a Spanned<DeTable<'a>>, t
     renewal(&mut file, &mut reading.site);
     reading.groups = groups(file.tables("groups"));
     reading.site.primaries = primaries(file.tables("dns_primary"));
+    reading.site.updates = updates::read(file.tables("dns_update"), topdir);
     if let Some(table) = file.table("dns") {
         reading.site.dns = servers::dns(table, topdir);
     }
@@ -93,6 +94,11 @@ fn globals(file: &mut Table<'_>, topdir: &Path) -> Site {
     if let Some(seconds) = file.integer("dns_check_delay") {
         site.dns_check_delay = u64::try_from(seconds).unwrap_or_default();
     }
+    if let Some(seconds) = file.value("dns_check_timeout").and_then(|value| value.within(1..=86_400)) {
+        site.dns_check_timeout = u64::try_from(seconds).unwrap_or_default();
+    }
+    site.metrics = file.filled("metrics_file").map(|word| beneath(topdir, &word));
+    site.ssh_options = file.texts("ssh_options").iter().map(|word| word.text.to_owned()).collect();
     if let Some(value) = file.value("dns_xtra_ns") {
         site.extra_resolvers = value.texts().iter().filter_map(host_or_address).collect();
     }
@@ -253,7 +259,7 @@ fn primaries(tables: Vec<Table<'_>>) -> BTreeMap<String, Primary> {
 }
 
 /// The domain of a primary, in canonical form.
-fn apex(word: &Word<'_>) -> Option<String> {
+pub(super) fn apex(word: &Word<'_>) -> Option<String> {
     if matches!(word.text, "*" | "default") {
         return Some("default".into());
     }
@@ -264,7 +270,7 @@ fn apex(word: &Word<'_>) -> Option<String> {
 }
 
 /// A server by its name or address.
-fn host_or_address(word: &Word<'_>) -> Option<String> {
+pub(super) fn host_or_address(word: &Word<'_>) -> Option<String> {
     if word.text.parse::<std::net::IpAddr>().is_ok() {
         return Some(word.text.to_owned());
     }

@@ -64,7 +64,9 @@ pub fn read(texts: &Texts) -> Configuration {
 
     let authority_notes = Notes::default();
     let authorities = match &texts.authorities {
-        Some(text) => authorities::read(self::source(text, &authority_notes), reading.profile.as_ref()),
+        Some(text) => {
+            authorities::read(self::source(text, &authority_notes), reading.profile.as_ref(), &texts.topdir)
+        }
         None => Authorities::default(),
     };
     let is_broken = site_notes.has_faults() || authorities.unreadable;

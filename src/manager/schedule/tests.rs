@@ -39,6 +39,7 @@ fn service(name: &str, signer: Option<&str>) -> Service {
         name: ServiceName::parse(name).unwrap(),
         label: String::new(),
         signer: signer.map_or(Signer::Itself, |signer| Signer::Authority(signer.into())),
+        other_signers: Vec::new(),
         algorithm: Algorithm::P256,
         subject: Subject::default(),
         alternative_names: Vec::new(),

@@ -4,10 +4,21 @@ use super::*;
 
 #[test]
 fn authorities() {
-    let acme = |validation, chain: Option<&str>, profile: Option<&str>| AuthorityKind::Acme {
-        validation,
-        preferred_chain: chain.map(str::to_owned),
-        profile: profile.map(str::to_owned),
+    let acme = |validation, chain: Option<&str>, profile: Option<&str>| {
+        AuthorityKind::Acme(Box::new(Acme {
+            validation,
+            preferred_chain: chain.map(str::to_owned),
+            profile: profile.map(str::to_owned),
+            directory: "https://acme-v02.api.letsencrypt.org/directory".into(),
+            test_directory: Some("https://acme-staging-v02.api.letsencrypt.org/directory".into()),
+            trust: None,
+            contact: Vec::new(),
+            binding: None,
+            parallel_orders: 10,
+            requests_per_second: 10,
+            http_listen: "[::]:80".parse().unwrap(),
+            tls_listen: "[::]:443".parse().unwrap(),
+        }))
     };
     let cases = [
         ("self", "ca_type = 'self'", AuthorityKind::Own),
@@ -22,6 +33,11 @@ fn authorities() {
             "certbot",
             "ca_type = 'certbot'\nca_validation = 'DNS-01'\nca_preferred_chain = 'ISRG Root X2'",
             acme(Some(Validation::Dns), Some("ISRG Root X2"), Some("tlsserver")),
+        ),
+        (
+            "acme",
+            "ca_type = 'acme'\nca_validation = 'tls-alpn-01'",
+            acme(Some(Validation::Alpn), None, Some("tlsserver")),
         ),
         (
             "a profile",
@@ -53,6 +69,59 @@ fn authorities() {
 }
 
 #[test]
+fn everything_about_an_authority_that_is_spoken_to() {
+    let found = tree(&[
+        ("ssl-mgr.conf", ""),
+        (
+            "ca-info.conf",
+            "[x]\nca_type = 'acme'\nca_validation = 'dns-01'\nca_directory = 'https://ca.example/dir'\n\
+             ca_test_directory = 'https://test.ca.example/dir'\nca_trust = 'roots.pem'\n\
+             ca_contact = ['you@example.com', 'tel:+1234']\nca_eab_kid = 'k1'\nca_eab_hmac_file = '/etc/k1'\n\
+             ca_parallel_orders = 3\nca_requests_per_second = 2\nca_http_listen = '8080'\n\
+             ca_tls_listen = '192.0.2.1:8443'\nca_preferred_acme_profile = ''\n",
+        ),
+    ]);
+    assert_eq!((shown(&found.faults), shown(&found.warnings)), (vec![], vec![]));
+    let expected = Acme {
+        validation: Some(Validation::Dns),
+        preferred_chain: None,
+        profile: None,
+        directory: "https://ca.example/dir".into(),
+        test_directory: Some("https://test.ca.example/dir".into()),
+        trust: Some("/t/roots.pem".into()),
+        contact: vec!["mailto:you@example.com".into(), "tel:+1234".into()],
+        binding: Some(Binding { key_id: "k1".into(), hmac_file: "/etc/k1".into() }),
+        parallel_orders: 3,
+        requests_per_second: 2,
+        http_listen: "[::]:8080".parse().unwrap(),
+        tls_listen: "192.0.2.1:8443".parse().unwrap(),
+    };
+    assert_eq!(found.authorities["x"].kind, AuthorityKind::Acme(Box::new(expected)));
+}
+
+#[test]
+fn faults_of_an_authority_that_is_spoken_to() {
+    let cases = [
+        (
+            "ca_directory = 'http://ca.example/'",
+            "3:16: \"http://ca.example/\" is no URL that begins with https://",
+        ),
+        ("ca_directory = 'ca.example'", "3:16: \"ca.example\" is no URL"),
+        ("ca_contact = 'you'", "3:14: \"you\" is no contact"),
+        ("ca_eab_kid = 'k'", "3:14: ca_eab_kid without ca_eab_hmac_file"),
+        ("ca_eab_hmac_file = 'k'", "3:20: ca_eab_hmac_file without ca_eab_kid"),
+        ("ca_parallel_orders = 0", "3:22: ca_parallel_orders is 0; write a number from 1"),
+        ("ca_http_listen = 'everywhere'", "3:18: \"everywhere\" is no address with a port"),
+    ];
+    for (line, expected) in cases {
+        let text = format!("[x]\nca_type = 'acme'\n{line}\nca_validation = 'http-01'\n");
+        let found = tree(&[("ssl-mgr.conf", ""), ("ca-info.conf", &text)]);
+        one(line, &found.faults, &format!("ca-info.conf:{expected}"));
+        assert!(!found.authorities.contains_key("x"), "{line}");
+    }
+}
+
+#[test]
 fn notes_about_authorities() {
     let cases = [
         ("syntax", "[x\n", "ca-info.conf:1:3: ", true, true),
@@ -60,7 +129,7 @@ fn notes_about_authorities() {
         (
             "unknown type",
             "[x]\nca_type = 'selfe'\n",
-            "ca-info.conf:2:11: the ca_type \"selfe\" is not known; write self or local for an own one, letsencrypt or certbot for ACME, or manual; did you mean \"self\"?",
+            "ca-info.conf:2:11: the ca_type \"selfe\" is not known; write self or local for an own one, acme, letsencrypt or certbot for ACME, or manual; did you mean \"self\"?",
             true,
             false,
         ),
@@ -73,8 +142,8 @@ fn notes_about_authorities() {
         ),
         (
             "validation",
-            "[x]\nca_type = 'certbot'\nca_validation = 'tls-alpn-01'\n",
-            "ca-info.conf:3:17: \"tls-alpn-01\" validates nothing",
+            "[x]\nca_type = 'certbot'\nca_validation = 'email-01'\n",
+            "ca-info.conf:3:17: \"email-01\" validates nothing",
             true,
             false,
         ),

@@ -17,6 +17,7 @@ fn a_whole_service() {
         name: ServiceName::parse(WHERE).unwrap(),
         label: "Web".into(),
         signer: Signer::Authority("root".into()),
+        other_signers: Vec::new(),
         algorithm: Algorithm::P384,
         subject: Subject {
             common_name: "example.com".into(),

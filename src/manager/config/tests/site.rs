@@ -29,6 +29,12 @@ fn every_key_at_the_top_or_in_globals() {
         ("min_roll_mins = -5", Site { roll_after_minutes: 0, ..Site::default() }),
         ("dns_check_delay = 30", Site { dns_check_delay: 30, ..Site::default() }),
         ("dns_check_delay = -1", Site { dns_check_delay: 0, ..Site::default() }),
+        ("dns_check_timeout = 30", Site { dns_check_timeout: 30, ..Site::default() }),
+        ("metrics_file = 'm.prom'", Site { metrics: Some(path("/t/m.prom")), ..Site::default() }),
+        (
+            "ssh_options = ['-F', '/x']",
+            Site { ssh_options: vec!["-F".into(), "/x".into()], ..Site::default() },
+        ),
         ("dns_xtra_ns = []", Site { extra_resolvers: vec![], ..Site::default() }),
         (
             "dns_xtra_ns = '2001:db8::1'",
@@ -194,6 +200,10 @@ fn servers() {
             services: vec![],
             web_root: None,
             skip_copy: true,
+            roots: vec![],
+            owner: None,
+            key_mode: None,
+            probes: vec![],
         },
         Servers {
             sort: Sort::Imap,
@@ -203,6 +213,10 @@ fn servers() {
             services: vec![(Some("example.com".into()), web())],
             web_root: None,
             skip_copy: false,
+            roots: vec![],
+            owner: None,
+            key_mode: None,
+            probes: vec![],
         },
         Servers {
             sort: Sort::Web,
@@ -212,6 +226,10 @@ fn servers() {
             services: vec![(None, web()), (Some("ca".into()), vec!["root".into()]), (None, web())],
             web_root: Some("/t/sites".into()),
             skip_copy: false,
+            roots: vec![],
+            owner: None,
+            key_mode: None,
+            probes: vec![],
         },
     ];
     assert_eq!(found.site.servers, expected);
@@ -223,4 +241,59 @@ fn servers() {
     };
     assert_eq!(found.site.dns, dns);
     assert_eq!(with_site("[dns]\ndepends = []\n").site.dns.depends, BTreeSet::new());
+}
+
+#[test]
+fn what_delivery_is_told() {
+    let found = with_site(
+        "[web]\nservers = 'www'\nroots = ['/srv/jail', '/a//b/']\nowner = 'root:ssl-cert'\nkey_mode = '0640'\n\
+         probe = ['443', '25/smtp', '5000']\n[imap]\nowner = '0'\n",
+    );
+    assert_eq!((shown(&found.faults), shown(&found.warnings)), (vec![], vec![]));
+    let [imap, web] = found.site.servers.as_slice() else { panic!() };
+    assert_eq!(web.roots, [PathBuf::from("/srv/jail"), PathBuf::from("/a/b")]);
+    assert_eq!(web.owner, Some(("root".into(), Some("ssl-cert".into()))));
+    assert_eq!(web.key_mode, Some(0o640));
+    let probes: Vec<_> =
+        web.probes.iter().map(|probe| format!("{}/{}", probe.port, probe.protocol)).collect();
+    assert_eq!(probes, ["443/tls", "25/smtp", "5000/tls"]);
+    assert_eq!(imap.owner, Some(("0".into(), None)));
+    let cases = [
+        ("roots = ['jail']", "\"jail\" is no directory of a jail"),
+        ("roots = ['/srv/../etc']", "\"/srv/../etc\" is no directory of a jail"),
+        ("owner = '-r'", "\"-r\" is no owner"),
+        ("owner = 'a b'", "\"a b\" is no owner"),
+        ("key_mode = '0644'", "the key_mode \"0644\" lets too many read"),
+        ("key_mode = '0020'", "the key_mode \"0020\" lets too many read, or nobody"),
+        ("probe = '25/smpt'", "\"smpt\" is no protocol"),
+        ("probe = 'all'", "\"all\" cannot be asked"),
+    ];
+    for (line, expected) in cases {
+        let found = with_site(&format!("[web]\n{line}\n"));
+        let faults = shown(&found.faults);
+        assert!(faults.len() == 1 && faults[0].contains(expected), "{line}: {faults:?}");
+    }
+}
+
+#[test]
+fn zones_that_are_updated() {
+    let found = with_site(
+        "[[dns_update]]\ndomain = 'Example.COM'\nserver = '192.0.2.1'\nkey_file = 'k'\nfor = 'acme'\n\
+         [[dns_update]]\ndomain = 'default'\nserver = 'ns.example.com'\nport = 5353\nkey_file = '/k'\n",
+    );
+    assert_eq!((shown(&found.faults), shown(&found.warnings)), (vec![], vec![]));
+    let update = |domain: Option<&str>, server: &str, port, key: &str, purposes: &[Purpose]| Update {
+        domain: domain.map(str::to_owned),
+        server: server.into(),
+        port,
+        key_file: Some(key.into()),
+        purposes: purposes.iter().copied().collect(),
+    };
+    let expected = [
+        update(Some("example.com"), "192.0.2.1", 53, "/t/k", &[Purpose::Acme]),
+        update(None, "ns.example.com", 5353, "/k", &[Purpose::Acme, Purpose::Tlsa]),
+    ];
+    assert_eq!(found.site.updates, expected);
+    let wrong = with_site("[[dns_update]]\ndomain = 'a.b'\nserver = 'c.d'\nkey_file = 'k'\nfor = 'mx'\n");
+    one("for", &wrong.faults, "ssl-mgr.conf:5:7: \"mx\" are no records of ours; write acme or tlsa");
 }

@@ -52,7 +52,7 @@ fn a_public_authority_in_old_spellings() {
     let profiles: Vec<_> = ["le-dns", "le-short", "le-http"]
         .iter()
         .map(|name| match &found.authorities[*name].kind {
-            AuthorityKind::Acme { profile, .. } => profile.as_deref(),
+            AuthorityKind::Acme(acme) => acme.profile.as_deref(),
             other => panic!("{other:?}"),
         })
         .collect();
