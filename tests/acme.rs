@@ -14,6 +14,8 @@ mod pebble;
 mod site;
 #[path = "acme/space.rs"]
 mod space;
+#[path = "acme/standin/mod.rs"]
+mod standin;
 mod support;
 #[path = "acme/zones.rs"]
 mod zones;

@@ -4,13 +4,15 @@ use std::time::Instant;
 
 use super::bed::{Bed, peer};
 use super::space::{until, within};
+use super::standin::{Fault, Operation, Standin};
 use super::zones::Secondary;
-use crate::support::checked;
+use crate::support::{checked, scratch};
 
 pub const CASES: &[crate::Case] = &[
     ("the_bed_issues_to_others", the_bed_issues_to_others),
     ("the_bed_has_name_servers_that_stop_being_updated", the_bed_has_name_servers_that_stop_being_updated),
     ("the_bed_has_further_machines", the_bed_has_further_machines),
+    ("the_stand_in_issues_to_others", the_stand_in_issues_to_others),
 ];
 
 /// lego gets a certificate by dynamic update.
@@ -127,4 +129,41 @@ fn the_bed_has_further_machines() {
     std::fs::write(web.join("page"), "served").unwrap();
     let mut curl = bed.space.command("curl");
     assert_eq!(checked(curl.args(["-s", "http://web1.lab.test/page"])), "served");
+}
+
+/// lego, which knows profiles and renewal information as it is known to us, gets and revokes a certificate.
+fn the_stand_in_issues_to_others() {
+    let directory = scratch();
+    let standin = Standin::new(directory.path());
+    let lego = |arguments: &[&str]| {
+        let mut lego = std::process::Command::new("lego");
+        lego.args(["--server", &standin.directory(), "--accept-tos", "--email", "a@lab.test", "--http"]);
+        lego.args(["--http.port", "127.0.0.1:0", "-d", "www.lab.test", "--path"]).arg(directory.path());
+        peer({
+            lego.args(arguments).env("LEGO_CA_CERTIFICATES", standin.trust());
+            lego
+        })
+    };
+    standin.fails(Operation::NewOrder, &[Fault::later(429, "rateLimited", "too many of them", "1")]);
+    assert!(lego(&["run"]).err.contains("too many of them"));
+    let silent = [Fault::Silence, Fault::Html(502)];
+    standin.fails(Operation::Directory, &silent);
+    for _ in silent {
+        lego(&["run"]).exits(1);
+    }
+    lego(&["run"]).exits(0);
+    let file = directory.path().join("certificates/www.lab.test.crt");
+    let said =
+        checked(std::process::Command::new("openssl").args(["x509", "-noout", "-issuer", "-in"]).arg(&file));
+    assert!(said.contains("Stand-in Issuer"), "{said}");
+    std::fs::write(directory.path().join("root"), &standin.roots[0]).unwrap();
+    let mut verify = std::process::Command::new("openssl");
+    verify.arg("verify").arg("-CAfile").arg(directory.path().join("root")).arg("-untrusted").arg(&file);
+    checked(verify.arg(&file));
+    lego(&["revoke", "--reason", "4"]).exits(0);
+    let state = standin.state();
+    assert_eq!((state.accounts.len(), state.orders.len(), state.certificates.len()), (1, 1, 1));
+    assert_eq!(state.certificates[0].revoked, Some(4));
+    assert_eq!(state.orders[0].authorizations[0].tried.as_deref(), Some("http-01"));
+    assert_eq!(state.breaches, Vec::<String>::new());
 }
