@@ -2,10 +2,18 @@
 //! servers, nginx and sshd; and against a stand-in for what Pebble lacks. Without root, or without a tool, what
 //! needs a network is reported as ignored; `RESEED_TESTS_REQUIRE_ALL=1` makes that a failure.
 
+#[path = "acme/alone.rs"]
+mod alone;
 #[path = "acme/anchor.rs"]
 mod anchor;
 #[path = "acme/bed.rs"]
 mod bed;
+#[path = "acme/decided.rs"]
+mod decided;
+#[path = "acme/faults.rs"]
+mod faults;
+#[path = "acme/issued.rs"]
+mod issued;
 #[path = "acme/itself.rs"]
 mod itself;
 #[path = "acme/pebble.rs"]
@@ -37,8 +45,10 @@ fn main() -> ExitCode {
         eprintln!("acme: no network can be made: {reason}");
     }
     let mut trials = Vec::new();
-    for &(name, case) in itself::CASES {
-        let missing = missing.clone();
+    let in_networks = itself::CASES.iter().chain(issued::CASES).chain(faults::CASES).map(|case| (true, case));
+    let alone = decided::CASES.iter().map(|case| (false, case));
+    for (needs_network, &(name, case)) in in_networks.chain(alone) {
+        let missing = missing.clone().filter(|_| needs_network);
         let ignored = missing.is_some() && !required;
         let run = move || match missing {
             Some(reason) => Err(reason.into()),

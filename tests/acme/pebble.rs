@@ -164,7 +164,7 @@ impl Pebble {
     }
 
     /// Ends it at once: from now on nobody listens there.
-    pub fn end(self) {
+    pub fn end(&self) {
         self.server.end();
     }
 }

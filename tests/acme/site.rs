@@ -37,7 +37,7 @@ impl Site {
         for group in ["lab.test", "files.test", "alias.test", "dane.test"] {
             tables += &format!("[[groups]]\nactive = true\ndomain = '{group}'\nservices = ['*']\n");
         }
-        let globals = "[globals]\nprod_cert_dir = 'prod'\nlogdir = 'log'\nmin_roll_mins = 0\ndns_xtra_ns = []\n\
+        let globals = "[globals]\nprod_cert_dir = '/srv/prod'\nlogdir = 'log'\nmin_roll_mins = 0\ndns_xtra_ns = []\n\
             dns_check_timeout = 20\n";
         let site = Self { top: top.to_owned(), globals: globals.to_owned(), tables };
         for group in ["lab.test", "files.test", "alias.test", "dane.test"] {
@@ -103,11 +103,6 @@ impl Site {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
-    }
-
-    #[track_caller]
-    pub fn text(&self, path: &str) -> String {
-        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     pub fn has(&self, path: &str) -> bool {

@@ -9,6 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
 use crate::support;
 
 /// The machine that the manager runs on.
@@ -125,11 +128,6 @@ impl Space {
         Daemon { child, log }
     }
 
-    /// The network namespace, for a thread that is to listen in it.
-    pub fn network(&self) -> fs::File {
-        fs::File::open(format!("/proc/{}/ns/net", self.holder.id())).unwrap()
-    }
-
     /// A path of this machine's own `/srv`, as this program sees it.
     pub fn srv(&self, path: &str) -> PathBuf {
         self.files.join("srv").join(path)
@@ -168,27 +166,42 @@ impl Daemon {
         });
     }
 
-    /// Sends it a signal, by its number.
-    pub fn signal(&self, signal: &str) {
-        let pid = self.child.id();
-        // The namespace's own view of it is not this program's, but its parent is known here.
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        for child in children.split_whitespace() {
-            support::checked(Command::new("kill").args([signal, child]));
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        for child in self.children() {
+            // It may have ended just now.
+            let _ = nix::sys::signal::kill(child, signal);
+        }
+        // nsenter stops when what it waits for does, and is to go on with it.
+        if signal != Signal::SIGSTOP {
+            let _ = nix::sys::signal::kill(
+                Pid::from_raw(i32::try_from(self.child.id()).unwrap()),
+                Signal::SIGCONT,
+            );
         }
     }
 
     /// Ends it, and waits for that.
-    pub fn end(mut self) {
-        self.signal("-KILL");
-        let _ = self.child.wait();
+    pub fn end(&self) {
+        self.signal(Signal::SIGKILL);
+        until(|| match self.children().is_empty() {
+            true => Ok(()),
+            false => Err(format!("{} does not end", self.log.display())),
+        });
+    }
+
+    /// The namespace has its own numbers for its processes; here they are known by their parent.
+    fn children(&self) -> Vec<Pid> {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        children.split_whitespace().map(|child| Pid::from_raw(child.parse().unwrap())).collect()
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It ends with its space; here only what stands in between does.
-        let _ = self.child.kill();
+        // What stands in between ends with it, and waits for it.
+        self.signal(Signal::SIGKILL);
         let _ = self.child.wait();
     }
 }

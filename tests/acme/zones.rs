@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use nix::sys::signal::Signal;
+
 use super::space::{Daemon, Space, until};
 use crate::support;
 
@@ -90,7 +92,7 @@ impl Zones {
         let server = &mut self.secondaries[which as usize];
         let done = "reloading configuration succeeded";
         let before = server.log().matches(done).count();
-        server.signal("-HUP");
+        server.signal(Signal::SIGHUP);
         until(|| match server.log().matches(done).count() > before {
             true => Ok(()),
             false => Err(format!("{which:?} does not reload: {}", server.log())),
@@ -104,7 +106,7 @@ impl Zones {
 
     /// From now on one of those that follow says nothing at all, or speaks again.
     pub fn silent(&self, which: Secondary, silent: bool) {
-        self.secondaries[which as usize].signal(if silent { "-STOP" } else { "-CONT" });
+        self.secondaries[which as usize].signal(if silent { Signal::SIGSTOP } else { Signal::SIGCONT });
     }
 
     /// What the primary has written.

@@ -7,10 +7,10 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::super::anchor::{alternative, pem};
 use super::http::{Request, Response};
 use super::jws::{Signed, thumbprint};
 use super::{Account, Authorization, Certificate, Operation, Order, Shared, State};
-use crate::anchor::{alternative, pem};
 use reseed::pki::x509::read_request;
 
 /// Status, type and detail of a problem.
@@ -195,9 +195,8 @@ impl Shared {
                 return Err((403, "userActionRequired", "the terms are not agreed to".to_owned()));
             }
             None => {
-                let binding = payload.get("externalAccountBinding").cloned();
                 let contact = payload["contact"].clone();
-                state.accounts.push(Account { key, contact, status: "valid", binding });
+                state.accounts.push(Account { key, contact, status: "valid" });
                 (201, state.accounts.len() - 1)
             }
         };

@@ -1,7 +1,7 @@
 //! As much of an HTTPS server as an authority needs: HTTP/1.1 that stays open, a thread for each connection.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 

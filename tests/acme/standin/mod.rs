@@ -109,7 +109,6 @@ pub struct Account {
     pub key: Value,
     pub contact: Value,
     pub status: &'static str,
-    pub binding: Option<Value>,
 }
 
 #[derive(Debug, Clone)]
@@ -166,20 +165,7 @@ struct Shared {
 impl Standin {
     /// Starts one that listens at a free port of 127.0.0.1; `place` is for the certificate to trust it by.
     pub fn new(place: &Path) -> Self {
-        Self::at(place, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
-    }
-
-    /// Starts one in the network of a space.
-    pub fn within(space: &super::space::Space, place: &Path) -> Self {
-        let network = space.network();
-        let listener = std::thread::spawn(move || {
-            nix::sched::setns(network, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
-        });
-        Self::at(place, listener.join().unwrap())
-    }
-
-    fn at(place: &Path, listener: TcpListener) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let web = Authority::root("stand-in");
         let (key, certificate) = web.server(&["localhost", "127.0.0.1"]);
@@ -245,7 +231,7 @@ impl Standin {
 impl Drop for Standin {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::SeqCst);
-        // The one that accepts looks after the next connection; in another network it waits for ever, alone.
+        // Whoever accepts looks after the next connection.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }
