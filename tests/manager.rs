@@ -17,6 +17,8 @@ mod authority;
 mod dane;
 #[path = "manager/loss.rs"]
 mod loss;
+#[path = "manager/metrics.rs"]
+mod metrics;
 #[path = "lab/named.rs"]
 mod named;
 #[path = "manager/security.rs"]
@@ -26,5 +28,7 @@ mod setup;
 #[path = "manager/site.rs"]
 mod site;
 mod support;
+#[path = "manager/tend.rs"]
+mod tend;
 #[path = "manager/usage.rs"]
 mod usage;

@@ -97,9 +97,10 @@ fn answering(answers: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> u16 {
 
 /// The question made an answer, with these flags and one exchanger of this name.
 fn answer(question: &[u8], flags: [u8; 2], label: &[u8]) -> Vec<u8> {
-    let mut answer = question.to_vec();
+    // Without the OPT record of EDNS, which is the question's last.
+    let mut answer = question[..question.len() - 11].to_vec();
     answer[2..4].copy_from_slice(&flags);
-    answer[7] = 1;
+    (answer[7], answer[11]) = (1, 0);
     let name = [&[u8::try_from(label.len()).unwrap()], label, &[0]].concat();
     let length = u8::try_from(name.len() + 2).unwrap();
     answer.extend([0xc0, 12, 0, 15, 0, 1, 0, 0, 0, 60, 0, length, 0, 10]);

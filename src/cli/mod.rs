@@ -17,6 +17,7 @@ mod log;
 mod manager;
 mod plan;
 mod probe;
+mod progress;
 mod rehome;
 mod release;
 mod rollback;

@@ -4,7 +4,7 @@ use super::lineage::VersionName;
 use super::manual::request::waiting;
 use super::name::ServiceName;
 use super::report::Report;
-use super::run::{ManagerError, Run, World};
+use super::run::{ManagerError, Run, World, recorded};
 use super::select::select;
 use crate::system::root::PathError;
 
@@ -26,23 +26,30 @@ pub struct Request {
 /// # Errors
 /// [`ManagerError`] when nothing could be begun; what cannot be removed is in the report.
 pub fn clean(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
-    let run = Run::begin(world)?;
-    let names = match request.all {
-        true => run.tree.services()?.into_iter().collect(),
-        false => select(&run.config, &request.selection).map_err(ManagerError::Usage)?,
-    };
-    let keep = request.keep.unwrap_or(run.config.site.keep).max(1);
-    let mut report = Report::default();
-    for name in &names {
-        let removed = surplus(&run, name, keep).and_then(|surplus| {
+    recorded(world, "clean", request.dry_run, |run| {
+        let names = match request.all {
+            true => run.tree.services()?.into_iter().collect(),
+            false => select(&run.config, &request.selection).map_err(ManagerError::Usage)?,
+        };
+        let keep = request.keep.unwrap_or(run.config.site.keep);
+        let mut report = Report::default();
+        remove(run, &names, keep, request.dry_run, &mut report);
+        Ok(report)
+    })
+}
+
+/// Removes what some services have more of than is kept.
+pub(super) fn remove(run: &Run<'_>, names: &[ServiceName], keep: usize, dry_run: bool, report: &mut Report) {
+    for name in names {
+        let removed = surplus(run, name, keep.max(1)).and_then(|surplus| {
             for version in &surplus {
-                if !request.dry_run {
+                if !dry_run {
                     run.tree.remove(&run.lock, name, version)?;
                 }
             }
             Ok(surplus)
         });
-        let verb = if request.dry_run { "would be removed" } else { "removed" };
+        let verb = if dry_run { "would be removed" } else { "removed" };
         match removed {
             Ok(surplus) => {
                 report.done.extend(surplus.iter().map(|version| format!("{name}: {verb}: {version}")))
@@ -50,16 +57,19 @@ pub fn clean(world: World<'_>, request: &Request) -> Result<Report, ManagerError
             Err(error) => report.failures.push(format!("{name}: {error}")),
         }
     }
-    Ok(report)
 }
 
 /// The versions that go: not linked, not among the newest, and not a request that still waits for an answer. That
 /// of a service which an authority of ours signs waits for nobody: an interrupted run left it.
 fn surplus(run: &Run<'_>, name: &ServiceName, keep: usize) -> Result<Vec<VersionName>, PathError> {
+    let mut unlinked = run.tree.versions(name)?;
+    // Most have nothing that could go, and nothing of theirs has to be read.
+    if unlinked.len() <= keep {
+        return Ok(Vec::new());
+    }
     let linked = run.tree.linked_versions(name)?;
     let waiting: Vec<VersionName> =
         waiting(&run.tree, name)?.into_iter().map(|request| request.version).collect();
-    let mut unlinked = run.tree.versions(name)?;
     unlinked.retain(|version| !linked.contains(version) && !waiting.contains(version));
     let surplus = unlinked.len().saturating_sub(keep);
     unlinked.truncate(surplus);

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::config::{AlternativeName, Configuration, Dane, DaneHosts, Service, Signing, Validation};
 use super::name::ServiceName;
+use super::outlook::is_askable;
 use super::restarts::{Restart, restarts};
 use super::schedule::Targets;
 use crate::pki::Algorithm;
@@ -147,6 +148,12 @@ fn rounded(days: f64) -> f64 {
 fn roll(configuration: &Configuration, service: &Service) -> String {
     let least = configuration.site.roll_after_minutes;
     match super::schedule::tlsa_ttl(service) {
+        Some(ttl) if is_askable(&configuration.site, service.name.group()) => {
+            let held = u64::from(ttl).div_ceil(60);
+            format!(
+                "after {least} minutes, and {held} minutes after every name server shows its TLSA records"
+            )
+        }
         Some(ttl) => {
             let published = u64::from(ttl) * 2 / 60;
             format!("after {least} minutes, and {published} minutes after its TLSA records are out")
@@ -309,7 +316,7 @@ mod tests {
             \x20 lives      as le-dns decides\n\
             \x20 renewed    with 30 days (± 5 days) left of 90, 30 days (± 5 days) left of 45, \
              4.5 days (± 2.3 days) left of 6\n\
-            \x20 rolled     after 90 minutes, and 120 minutes after its TLSA records are out\n\
+            \x20 rolled     after 90 minutes, and 60 minutes after every name server shows its TLSA records\n\
             \x20 tlsa       _25._tcp of example.com and its mail exchangers: 3 1 1\n\
             \x20            _993._tcp of example.com and its hosts in the SAN: 3 1 2\n\
             \x20            published as /etc/zones/internal/include/tlsa.example.com, \

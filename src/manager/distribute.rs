@@ -6,7 +6,7 @@ use super::pending::Action;
 use super::renew::opening;
 use super::report::Report;
 use super::revoke;
-use super::run::{ManagerError, Run, World, groups};
+use super::run::{ManagerError, World, groups, recorded};
 use super::select::select;
 use super::settle::{self, Extent, settle};
 
@@ -28,24 +28,24 @@ pub struct Request {
 /// # Errors
 /// [`ManagerError`] when nothing could be begun; everything else is in the report.
 pub fn distribute(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
-    let run = Run::begin(world)?;
-    let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
-    if request.dry_run {
-        let lineages = run.prospect(&names);
-        let mut report = opening(&run, &lineages);
-        report.absorb(settle::prospect(&run, &names, &lineages.found, request.extent)?);
-        return Ok(report);
-    }
-    let lineages = run.lineages(&names);
-    let mut report = opening(&run, &lineages);
-    if request.refreshes_zones {
-        let mut pending = run.pending()?;
-        for apex in groups(&names).into_iter().filter(|group| group != CA) {
-            pending.add(Action::Zone { apex }, [], run.world.now);
+    let command = if request.refreshes_zones { "dns-refresh" } else { "distribute" };
+    recorded(world, command, request.dry_run, |run| {
+        let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
+        let lineages = run.lineages(&names, request.dry_run);
+        let mut report = opening(run, &lineages);
+        if request.dry_run {
+            report.absorb(settle::prospect(run, &names, &lineages.found, request.extent)?);
+            return Ok(report);
         }
-        run.save_pending(&pending)?;
-    }
-    report.absorb(settle(&run, &names, request.extent)?);
-    revoke::refresh(&run, &mut report);
-    Ok(report)
+        if request.refreshes_zones {
+            let mut pending = run.pending()?;
+            for apex in groups(&names).into_iter().filter(|group| group != CA) {
+                pending.add(Action::Zone { apex }, [], run.world.now);
+            }
+            run.save_pending(&pending)?;
+        }
+        report.absorb(settle(run, &names, request.extent)?);
+        revoke::refresh(run, &mut report);
+        Ok(report)
+    })
 }

@@ -6,6 +6,7 @@ use std::thread;
 
 use time::{Duration, OffsetDateTime};
 
+use super::acquire;
 use super::ca::register::{ISSUED, Issued};
 use super::ca::signing::{Authorities, random};
 use super::config::{Service, Signer, Signing};
@@ -62,9 +63,14 @@ pub fn make(
     lineages: &BTreeMap<ServiceName, Lineage>,
     exchangers: &Exchangers,
 ) -> BTreeMap<ServiceName, Result<Made, String>> {
-    let mut made: BTreeMap<ServiceName, Result<Made, String>> = BTreeMap::new();
+    let is_public = |order: &&Order| {
+        let service = run.config.services.get(&order.name);
+        service.is_some_and(|service| !run.config.acme(service).is_empty())
+    };
+    let (public, own): (Vec<&Order>, Vec<&Order>) = orders.iter().partition(is_public);
+    let mut made = acquire::make(run, &public, lineages, exchangers);
     let mut authorities = Authorities::new(&run.tree);
-    for rank in ranks(run, orders) {
+    for rank in ranks(run, own) {
         let (tasks, failed) = tasks(run, &rank, lineages, &mut authorities);
         made.extend(failed.into_iter().map(|(name, error)| (name, Err(error))));
         let results = side_by_side(run, &tasks, &authorities, exchangers);
@@ -96,7 +102,7 @@ pub fn make(
 }
 
 /// The orders by rank: those that sign themselves, then what these sign, and so on.
-fn ranks<'o>(run: &Run<'_>, orders: &'o [Order]) -> Vec<Vec<&'o Order>> {
+fn ranks<'o>(run: &Run<'_>, orders: Vec<&'o Order>) -> Vec<Vec<&'o Order>> {
     let mut ranks: BTreeMap<usize, Vec<&Order>> = BTreeMap::new();
     for order in orders {
         ranks.entry(rank(run, &order.name)).or_default().push(order);
@@ -169,9 +175,7 @@ fn task<'c>(
         Signing::Manual(_) => {
             return Err(format!("it is signed by hand: `reseed manager csr {}`", order.name));
         }
-        Signing::Acme(name, _) => {
-            return Err(format!("\"{name}\" is a public authority, and this version speaks to none"));
-        }
+        Signing::Acme(name, _) => return Err(format!("{name} signs it elsewhere")),
     };
     let version = run.tree.unused(&order.name, run.world.now).map_err(|error| error.to_string())?;
     Ok(Task { service, by, serial, key, digest: options.digest, days: options.days, version })
@@ -181,7 +185,7 @@ fn serial_of(version: &Version) -> Option<Serial> {
     version.certificate.as_ref().and_then(|certificate| certificate.serial)
 }
 
-fn reused(curr: Option<&Version>) -> Result<PrivateKey, String> {
+pub(super) fn reused(curr: Option<&Version>) -> Result<PrivateKey, String> {
     let key = curr
         .and_then(|curr| curr.files.key.as_ref())
         .ok_or("there is no curr whose key could be used again")?;

@@ -5,23 +5,28 @@
 //! ```text
 //!  words      name  lineage                   which certificate; which versions of it there are
 //!  texts      config  pending  published      what the site has written down; what is still to be done
+//!             history  metrics                when what ran, for whoever watches
 //!             ca::register                    what an authority has issued and revoked
 //!  decisions  schedule  dane  select          when to renew and to roll; which records; which services, and
-//!             restarts  describe  seen        who depends on them
+//!             restarts  describe  seen        who depends on them; what a successor waits for
+//!             outlook
 //!  the world  tree  production  deliver  dns  the state tree; the live copy; who is told; who is asked
-//!             acme                           public authorities, by RFC 8555
+//!             acme                            public authorities, by RFC 8555
 //!  stories    renew  roll  distribute         make `next`; make `next` into `curr`; bring it to its places
+//!             tend                            all of it, for a timer
 //!             status  clean  revoke  manual
 //!  tools      info  verify  dhparm
 //!  old names  legacy                          the options of ssl-mgr, turned into ours
 //! ```
 //!
-//! `issue` makes versions, `settle` brings them to where they are used; each story is a function that fits a
-//! screen, and `run` is what they begin with.
+//! `issue` makes versions, by `acquire` where a public authority signs; `settle` brings them to where they are
+//! used; each story is a function that fits a screen, and `run` is what they begin with.
 //!
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
 
+pub mod accounts;
 pub mod acme;
+pub mod acquire;
 pub mod ca;
 pub mod clean;
 pub mod config;
@@ -34,14 +39,17 @@ pub mod dhparm;
 pub mod distribute;
 pub mod dns;
 pub mod exchangers;
+pub mod history;
 pub mod info;
 pub mod issue;
 pub mod legacy;
 pub mod lineage;
 pub mod load;
 pub mod manual;
+pub mod metrics;
 pub mod name;
 mod nearest;
+pub mod outlook;
 pub mod pending;
 pub mod production;
 pub mod published;
@@ -56,7 +64,10 @@ pub mod schedule;
 pub mod seen;
 pub mod select;
 pub mod settle;
+pub mod shown;
 pub mod status;
+pub mod suggested;
+pub mod tend;
 pub mod tree;
 pub mod verify;
 pub mod zones;

@@ -6,18 +6,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::acquire;
 use super::config::Signing;
 use super::exchangers;
 use super::issue::{self, KeyFrom, Made, Order};
-use super::lineage::Link;
+use super::lineage::{Link, VersionName};
 use super::manual::request::{self, Waiting, key_of_curr, waiting};
 use super::name::ServiceName;
 use super::report::{Outcome, Report};
-use super::run::{Lineages, ManagerError, Run, World, groups};
+use super::run::{Lineages, ManagerError, Run, World, groups, recorded};
 use super::schedule::{self, Demand, Due, Targets};
 use super::seen::Seer;
 use super::select::select;
 use super::settle::{Extent, settle};
+use super::suggested;
 use super::tree::Move;
 
 /// What is asked for.
@@ -33,6 +35,8 @@ pub struct Request {
     pub reuse_key: bool,
     /// Single steps, for which everything that is named is due; none does all.
     pub only: BTreeSet<Part>,
+    /// Have public authorities' directories for tests sign; what comes of it lies apart, and is never served.
+    pub staging: bool,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
 }
@@ -74,26 +78,64 @@ impl Request {
 /// # Errors
 /// [`ManagerError`] when nothing could be begun; what failed of single services is in the report.
 pub fn renew(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
-    let run = Run::begin(world)?;
-    let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
-    let lineages = if request.dry_run { run.prospect(&names) } else { run.lineages(&names) };
+    if request.staging {
+        return try_out(world, request);
+    }
+    recorded(world, "renew", request.dry_run, |run| {
+        let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
+        let lineages = run.lineages(&names, request.dry_run);
+        let mut report = opening(run, &lineages);
+        if !request.dry_run {
+            report.failures.extend(acquire::sweep(run));
+            report.notes.extend(suggested::ask(run, &lineages.found)?);
+        }
+        let orders = decide(run, request, &lineages, &mut report);
+        if request.dry_run {
+            return Ok(report);
+        }
+        if !request.only.is_empty() && !request.only.contains(&Part::Certificate) {
+            orders.iter().for_each(|(order, _)| prepare(run, request, &order.name, &mut report));
+            return Ok(report);
+        }
+        make(run, request, orders, &lineages, &mut report);
+        report.absorb(settle(run, &names, Extent { acts: true, restarts_all: false })?);
+        Ok(report)
+    })
+}
+
+/// Has public authorities' directories for tests sign: the same on a tree apart, of which nobody is told.
+fn try_out(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
+    let run = Run::begin_test(world)?;
+    let mut names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
+    names.retain(|name| run.service(name).is_ok_and(|service| !run.config.acme(service).is_empty()));
+    let lineages = run.lineages(&names, request.dry_run);
     let mut report = opening(&run, &lineages);
     let orders = decide(&run, request, &lineages, &mut report);
-    if request.dry_run {
-        return Ok(report);
+    if !request.dry_run {
+        report.failures.extend(acquire::sweep(&run));
+        make(&run, request, orders, &lineages, &mut report);
+        let apart = run.tree.certificates();
+        report
+            .notes
+            .push(format!("what was made is for tests, lies in {}, and is never served", apart.display()));
     }
-    if !request.only.is_empty() && !request.only.contains(&Part::Certificate) {
-        orders.iter().for_each(|(order, _)| prepare(&run, request, &order.name, &mut report));
-        return Ok(report);
-    }
-    let (exchangers, _) = exchangers::ask(&run, groups(orders.iter().map(|(order, _)| &order.name)));
+    Ok(report)
+}
+
+/// Makes what was decided on, and lets `next` lead to it.
+pub(super) fn make(
+    run: &Run<'_>,
+    request: &Request,
+    orders: Vec<(Order, String)>,
+    lineages: &Lineages,
+    report: &mut Report,
+) {
+    let (exchangers, _) = exchangers::ask(run, groups(orders.iter().map(|(order, _)| &order.name)));
     let reasons: BTreeMap<_, _> =
         orders.iter().map(|(order, why)| (order.name.clone(), why.clone())).collect();
     let orders: Vec<Order> = orders.into_iter().map(|(order, _)| order).collect();
-    let made = issue::make(&run, &orders, &lineages.found, &exchangers);
-    link(&run, made, &reasons, request.reuse_key, &mut report);
-    report.absorb(settle(&run, &names, Extent { acts: true, restarts_all: false })?);
-    Ok(report)
+    let made = issue::make(run, &orders, &lineages.found, &exchangers);
+    link(run, made, &reasons, request.reuse_key, report);
 }
 
 /// What was put in order before anything else, and what cannot be touched.
@@ -114,7 +156,7 @@ pub fn opening(run: &Run<'_>, lineages: &Lineages) -> Report {
 }
 
 /// What is to be made, and why; everything else goes into the report.
-fn decide(
+pub(super) fn decide(
     run: &Run<'_>,
     request: &Request,
     lineages: &Lineages,
@@ -235,7 +277,13 @@ fn link(
         };
         report.services.insert(name, outcome);
     }
+    let mut linked: BTreeMap<ServiceName, VersionName> = moves
+        .iter()
+        .flat_map(|one| one.fresh.iter().map(|version| (one.name.clone(), version.clone())))
+        .collect();
     for (name, error) in run.tree.switch(&run.lock, moves) {
+        linked.remove(&name);
         report.services.insert(name, Outcome::Failed { error: error.to_string() });
     }
+    report.failures.extend(acquire::forget(run, &linked));
 }

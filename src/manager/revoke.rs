@@ -11,7 +11,7 @@ use super::ca::signing;
 use super::config::Signing;
 use super::name::{CA, ServiceName};
 use super::report::Report;
-use super::run::{ManagerError, Run, World};
+use super::run::{ManagerError, Run, World, recorded};
 use crate::pki::container;
 use crate::pki::key::{PrivateKey, Secret};
 use crate::pki::serial::Serial;
@@ -43,7 +43,10 @@ pub struct Request {
 /// # Errors
 /// [`ManagerError`]; nothing is revoked then.
 pub fn revoke(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
-    let run = Run::begin(world)?;
+    recorded(world, "revoke", false, |run| take_back(run, request))
+}
+
+fn take_back(run: &Run<'_>, request: &Request) -> Result<Report, ManagerError> {
     let name = ServiceName::parse(&request.service).map_err(ManagerError::Usage)?;
     let service = run.service(&name).map_err(ManagerError::Usage)?;
     let Some(Signing::Own(by, _)) = run.config.signing(service) else {
@@ -53,14 +56,14 @@ pub fn revoke(world: World<'_>, request: &Request) -> Result<Report, ManagerErro
     let by = by.name.clone();
     let serial = match request.serial {
         Some(serial) => serial,
-        None => served(&run, &name)?,
+        None => served(run, &name)?,
     };
-    if !issued(&run, &by)?.iter().any(|one| one.serial == serial) && request.serial.is_some() {
+    if !issued(run, &by)?.iter().any(|one| one.serial == serial) && request.serial.is_some() {
         return Err(ManagerError::Usage(format!(
             "{by} has no record of a certificate with the serial {serial}"
         )));
     }
-    let mut revocations = revocations(&run, &by).map_err(ManagerError::Usage)?;
+    let mut revocations = revocations(run, &by).map_err(ManagerError::Usage)?;
     if revocations.revoked.iter().any(|one| one.serial == serial) {
         return Err(ManagerError::Usage(format!("the certificate {serial} of {name} is revoked already")));
     }
@@ -72,7 +75,7 @@ pub fn revoke(world: World<'_>, request: &Request) -> Result<Report, ManagerErro
     });
     let mut report = Report::default();
     report.done.push(format!("{name}: {serial} is revoked ({})", request.reason));
-    write(&run, &by, revocations, &mut report)?;
+    write(run, &by, revocations, &mut report)?;
     report
         .notes
         .push(format!("{name} goes on serving it until `reseed manager renew --force {name}` and `roll`"));
@@ -84,7 +87,10 @@ pub fn revoke(world: World<'_>, request: &Request) -> Result<Report, ManagerErro
 /// # Errors
 /// [`ManagerError`]; lists that were written before stand.
 pub fn lists(world: World<'_>, names: &[String]) -> Result<Report, ManagerError> {
-    let run = Run::begin(world)?;
+    recorded(world, "crl", false, |run| write_all(run, names))
+}
+
+fn write_all(run: &Run<'_>, names: &[String]) -> Result<Report, ManagerError> {
     let mut report = Report::default();
     let named: Vec<ServiceName> = match names {
         [] => run.of_group(CA),
@@ -95,8 +101,8 @@ pub fn lists(world: World<'_>, names: &[String]) -> Result<Report, ManagerError>
             .map_err(ManagerError::Usage)?,
     };
     for by in named {
-        let revocations = revocations(&run, &by).map_err(ManagerError::Usage)?;
-        write(&run, &by, revocations, &mut report)?;
+        let revocations = revocations(run, &by).map_err(ManagerError::Usage)?;
+        write(run, &by, revocations, &mut report)?;
     }
     Ok(report)
 }

@@ -4,22 +4,25 @@
 //! lock, recover → look, put right → decide → switch all links in one step → settle
 //! ```
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::exchangers::{self, Exchangers};
 use super::issue::records;
 use super::lineage::{Lineage, Link, Version, VersionName, version};
 use super::name::ServiceName;
+use super::outlook::{Outlook, Successors};
 use super::published::Published;
 use super::renew::opening;
 use super::report::{Outcome, Report};
-use super::run::{ManagerError, Run, World, groups};
-use super::schedule::{self, Roll, Tlsa, Wait};
-use super::seen::dates;
+use super::run::{Lineages, ManagerError, Run, World, groups, recorded};
+use super::schedule::Roll;
 use super::select::select;
 use super::settle::{Extent, settle};
+use super::shown;
 use super::tree::Move;
 use crate::system::root::PathError;
 
@@ -41,65 +44,106 @@ pub struct Request {
 /// # Errors
 /// [`ManagerError`] when nothing could be begun; what failed of single services is in the report.
 pub fn roll(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
-    let run = Run::begin(world)?;
-    let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
-    let lineages = if request.dry_run { run.prospect(&names) } else { run.lineages(&names) };
-    let mut report = opening(&run, &lineages);
-    let published = run.published()?;
-    let (exchangers, _) = exchangers::ask(&run, groups(&names));
-    let mut moves = Vec::new();
+    recorded(world, "roll", request.dry_run, |run| {
+        let names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
+        let lineages = run.lineages(&names, request.dry_run);
+        let mut report = opening(run, &lineages);
+        let outcomes = take_over(run, request, &lineages)?;
+        report.services.extend(outcomes);
+        if !request.dry_run {
+            report.absorb(settle(run, &names, Extent { acts: true, restarts_all: false })?);
+        }
+        Ok(report)
+    })
+}
+
+/// Lets every successor take over that has waited long enough, all in one step.
+///
+/// # Errors
+/// [`ManagerError`] when what was recorded cannot be read or kept.
+pub(super) fn take_over(
+    run: &Run<'_>,
+    request: &Request,
+    lineages: &Lineages,
+) -> Result<BTreeMap<ServiceName, Outcome>, ManagerError> {
+    let mut published = run.published()?;
+    let waiting = lineages.found.iter().filter(|(_, lineage)| lineage.waiting().is_some());
+    let (exchangers, _) = exchangers::ask(run, groups(waiting.map(|(name, _)| name)));
+    if !request.dry_run {
+        look(run, lineages, &exchangers, &mut published)?;
+    }
+    let successors = Successors {
+        config: &run.config,
+        published: &published,
+        least: least(run, request),
+        force: request.force,
+        now: run.now(),
+    };
+    let (mut outcomes, mut moves) = (BTreeMap::new(), Vec::new());
     for (name, lineage) in &lineages.found {
-        let decision = decide(&run, request, name, lineage, &published, &exchangers);
-        let outcome = match (decision, lineage.waiting()) {
+        let outlook = successors.outlook(name, lineage, exchangers.of(name.group()));
+        let outcome = match (outlook, lineage.waiting()) {
             (Err(error), _) => Outcome::Failed { error },
-            (Ok(decision @ Roll::Now(_)), Some(next)) if !request.dry_run => {
+            (Ok(outlook @ Outlook { roll: Roll::Now(_), .. }), Some(next)) if !request.dry_run => {
                 let proven = next.prove();
                 match proven
-                    .and_then(|()| switch(&run, name, lineage, next).map_err(|error| error.to_string()))
+                    .and_then(|()| switch(run, name, lineage, next).map_err(|error| error.to_string()))
                 {
                     Ok(one) => {
                         moves.push(one);
-                        Outcome::Rolled { version: next.name.clone(), reason: decision.to_string() }
+                        Outcome::Rolled { version: next.name.clone(), reason: outlook.to_string() }
                     }
                     Err(error) => Outcome::Failed { error },
                 }
             }
-            (Ok(decision), _) => Outcome::Left { reason: decision.to_string() },
+            // Somebody has to look: it would wait for ever.
+            (Ok(outlook @ Outlook { roll: Roll::Unseen | Roll::Unpublished, .. }), _)
+                if has_ended(lineage, successors.now) =>
+            {
+                Outcome::Failed { error: format!("curr has ended, and next {outlook}") }
+            }
+            (Ok(outlook), _) => Outcome::Left { reason: outlook.to_string() },
         };
-        report.services.insert(name.clone(), outcome);
-    }
-    if request.dry_run {
-        return Ok(report);
+        outcomes.insert(name.clone(), outcome);
     }
     for (name, error) in run.tree.switch(&run.lock, moves) {
-        report.services.insert(name, Outcome::Failed { error: error.to_string() });
+        outcomes.insert(name, Outcome::Failed { error: error.to_string() });
     }
-    report.absorb(settle(&run, &names, Extent { acts: true, restarts_all: false })?);
-    Ok(report)
+    Ok(outcomes)
 }
 
-fn decide(
+fn has_ended(lineage: &Lineage, now: OffsetDateTime) -> bool {
+    let certificate = lineage.live().and_then(|curr| curr.certificate.as_ref());
+    certificate.is_some_and(|certificate| certificate.not_after <= now)
+}
+
+fn least(run: &Run<'_>, request: &Request) -> Duration {
+    let minutes = request.least_minutes.unwrap_or(run.config.site.roll_after_minutes);
+    Duration::from_secs(minutes.saturating_mul(60))
+}
+
+/// Asks name servers for the records of successors, as far as not all of them showed those before.
+fn look(
     run: &Run<'_>,
-    request: &Request,
-    name: &ServiceName,
-    lineage: &Lineage,
-    published: &Published,
+    lineages: &Lineages,
     exchangers: &Exchangers,
-) -> Result<Roll, String> {
-    let least = request.least_minutes.unwrap_or(run.config.site.roll_after_minutes);
-    let next = lineage.waiting();
-    let tlsa = match (next, run.service(name)) {
-        (Some(next), Ok(service)) if !service.dane.is_empty() => {
-            let records = records(service, &next.files, exchangers.of(name.group()))?;
-            let records: Vec<String> = records.iter().map(ToString::to_string).collect();
-            let published = published.since(name.group(), records.iter().map(String::as_str));
-            schedule::tlsa_ttl(service).map(|ttl| Tlsa { ttl, published })
-        }
-        _ => None,
-    };
-    let wait = Wait { least: Duration::from_secs(least.saturating_mul(60)), tlsa };
-    let (next, curr) = (next.and_then(dates), lineage.live().and_then(dates));
-    Ok(schedule::roll(next.as_ref(), curr.as_ref(), &wait, request.force, run.world.now))
+    published: &mut Published,
+) -> Result<(), ManagerError> {
+    let mut wanted = BTreeMap::new();
+    for (name, lineage) in &lineages.found {
+        // Of what has never been served nothing is published, and it waits for nobody.
+        let (Some(next), Some(_), Ok(service)) = (lineage.waiting(), lineage.live(), run.service(name))
+        else {
+            continue;
+        };
+        // What is wrong with them is said where it is decided.
+        let records = records(service, &next.files, exchangers.of(name.group())).unwrap_or_default();
+        wanted.entry(name.group().to_owned()).or_insert_with(Vec::new).extend(records);
+    }
+    // What is still missing is said with what waits for it.
+    shown::look(run, &wanted, published);
+    run.save_published(published)?;
+    Ok(())
 }
 
 /// The links of one service, all in one step: `next` becomes `curr`, `curr` becomes `prev`.

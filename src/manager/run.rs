@@ -1,17 +1,26 @@
 //! What every run of the manager begins with: the lock, recovery, the configuration; and what it ends with.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use time::OffsetDateTime;
 
+use super::acme::limits::{self, Limits};
+use super::acme::orders::Orders;
+use super::acme::renewal::{self, Windows};
 use super::config::{Configuration, Service};
+use super::exchangers;
+use super::history::History;
 use super::lineage::{self, Lineage, Link, Repair};
 use super::load;
+use super::metrics;
 use super::name::ServiceName;
 use super::pending::Pending;
 use super::production::Production;
 use super::published::Published;
+use super::report::Report;
+use super::status;
 use super::tree::{Move, Tree};
 use crate::fault::Fault;
 use crate::system::root::{Lock, PathError, Root};
@@ -28,6 +37,8 @@ pub struct World<'a> {
     pub now: OffsetDateTime,
     /// This machine's own name.
     pub host: String,
+    /// Who is told, a line each, how long work goes on.
+    pub tell: fn(&str),
 }
 
 /// Why a run ends without having done its work.
@@ -61,10 +72,16 @@ pub struct Run<'a> {
     pub tree: Tree<'a>,
     /// The copy that servers read.
     pub production: Production<'a>,
+    /// It works with the authorities' directories for tests, on a state tree apart.
+    pub is_test: bool,
     /// How many interrupted runs were put in order.
     pub recovered: usize,
     /// The lock itself.
     pub lock: Lock,
+    /// What it has asked name servers.
+    pub exchangers: exchangers::Memory,
+    /// When it began, on a clock that nobody sets.
+    began: Instant,
 }
 
 /// Reads the configuration, without the lock.
@@ -79,18 +96,88 @@ pub fn configuration(world: &World<'_>) -> Result<Configuration, ManagerError> {
     }
 }
 
+/// Runs a command under the lock and remembers how it ended; one that changes nothing is not remembered.
+///
+/// # Errors
+/// [`ManagerError`]: when the lock could not be had, or as the command says.
+pub fn recorded<'a>(
+    world: World<'a>,
+    command: &str,
+    dry_run: bool,
+    story: impl FnOnce(&Run<'a>) -> Result<Report, ManagerError>,
+) -> Result<Report, ManagerError> {
+    let run = Run::begin(world)?;
+    let told = story(&run);
+    if dry_run {
+        return told;
+    }
+    let failed = told.as_ref().map_or(true, Report::has_failed);
+    let remembered = run.remember(command, failed);
+    told.map(|mut report| {
+        report.failures.extend(remembered.err());
+        report
+    })
+}
+
 impl<'a> Run<'a> {
     /// Takes the lock, puts in order what an interrupted run left, and reads the configuration.
     ///
     /// # Errors
     /// [`ManagerError`]
     pub fn begin(world: World<'a>) -> Result<Self, ManagerError> {
+        let top = world.top.clone();
+        Self::begin_at(world, &top, false)
+    }
+
+    /// The same for a run that only tries: what it makes lies apart, in `.reseed/staging`, and is never served.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn begin_test(world: World<'a>) -> Result<Self, ManagerError> {
+        let apart = Tree::new(world.root, &world.top).own(STAGING);
+        Self::begin_at(world, &apart, true)
+    }
+
+    /// The state tree of runs that only try.
+    pub fn apart(world: &World<'a>) -> Tree<'a> {
+        Tree::new(world.root, &Tree::new(world.root, &world.top).own(STAGING))
+    }
+
+    fn begin_at(world: World<'a>, top: &Path, is_test: bool) -> Result<Self, ManagerError> {
         let config = configuration(&world)?;
-        let tree = Tree::new(world.root, &world.top);
+        let tree = Tree::new(world.root, top);
         let lock = tree.lock()?.ok_or(ManagerError::Busy)?;
         let recovered = tree.recover(&lock)?;
         let production = Production::new(world.root, &config.site.production);
-        Ok(Self { world, config, tree, production, recovered, lock })
+        let (exchangers, began) = (exchangers::Memory::default(), Instant::now());
+        Ok(Self { world, config, tree, production, is_test, recovered, lock, exchangers, began })
+    }
+
+    /// The present time, while `world.now` is that at which it began.
+    pub fn now(&self) -> OffsetDateTime {
+        self.world.now + self.began.elapsed()
+    }
+
+    /// Remembers how a command ended, and writes the metrics that the site wants.
+    fn remember(&self, command: &str, failed: bool) -> Result<(), String> {
+        let now = self.now();
+        // One that cannot be read says nothing that could not be had again.
+        let mut history = history(&self.tree).unwrap_or_default();
+        history.ended(command, failed, now);
+        self.exchangers.answered().iter().for_each(|zone| history.asked(zone, now));
+        let saved = self.save(HISTORY, &history.to_text());
+        let written = match &self.config.site.metrics {
+            Some(path) => self.write_metrics(path, now),
+            None => Ok(()),
+        };
+        saved.map_err(|error| error.to_string()).and(written)
+    }
+
+    fn write_metrics(&self, path: &Path, now: OffsetDateTime) -> Result<(), String> {
+        let status = status::status(&World { now, ..self.world.clone() }, &[]);
+        let text = metrics::text(&status.map_err(|error| format!("metrics: {error}"))?);
+        // Whoever collects them is somebody else.
+        replace(self.world.root, path, text.as_bytes(), 0o644).map_err(|error| format!("metrics: {error}"))
     }
 
     /// The configuration of a service.
@@ -104,18 +191,9 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// What there is of some services, after what interrupted or faulty runs left has been put right. What
-    /// cannot be read or put right is told by service.
-    pub fn lineages(&self, names: &[ServiceName]) -> Lineages {
-        self.seen(names, false)
-    }
-
-    /// The same as it would be, with nothing changed.
-    pub fn prospect(&self, names: &[ServiceName]) -> Lineages {
-        self.seen(names, true)
-    }
-
-    fn seen(&self, names: &[ServiceName], dry_run: bool) -> Lineages {
+    /// What there is of some services, after what interrupted or faulty runs left has been put right; with
+    /// `dry_run` as it would be, with nothing changed. What cannot be read or put right is told by service.
+    pub fn lineages(&self, names: &[ServiceName], dry_run: bool) -> Lineages {
         let mut lineages = Lineages { dry_run, ..Lineages::default() };
         let mut moves = Vec::new();
         for name in names {
@@ -192,11 +270,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// [`ManagerError`]
     pub fn published(&self) -> Result<Published, ManagerError> {
-        let path = self.tree.own(PUBLISHED);
-        match self.world.root.text(&path)? {
-            Some(text) => Ok(Published::parse(&path, &text)?),
-            None => Ok(Published::default()),
-        }
+        published(&self.tree)
     }
 
     /// Remembers it.
@@ -205,6 +279,66 @@ impl<'a> Run<'a> {
     /// [`PathError`]
     pub fn save_published(&self, published: &Published) -> Result<(), PathError> {
         self.save(PUBLISHED, &published.to_text())
+    }
+
+    /// The orders that are open at public authorities.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn open_orders(&self) -> Result<Orders, ManagerError> {
+        let path = self.tree.own(ORDERS);
+        match self.world.root.text(&path)? {
+            Some(text) => Ok(Orders::parse(&path, &text)?),
+            None => Ok(Orders::default()),
+        }
+    }
+
+    /// Until when authorities do not want to be asked.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn limits(&self) -> Result<Limits, ManagerError> {
+        let path = self.tree.own(limits::RECORD);
+        match self.world.root.text(&path)? {
+            Some(text) => Ok(Limits::parse(&path, &text)?),
+            None => Ok(Limits::default()),
+        }
+    }
+
+    /// Remembers it.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn save_limits(&self, limits: &Limits) -> Result<(), PathError> {
+        self.save(limits::RECORD, &limits.to_text())
+    }
+
+    /// When authorities want certificates to be renewed.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn windows(&self) -> Result<Windows, ManagerError> {
+        let path = self.tree.own(renewal::RECORD);
+        match self.world.root.text(&path)? {
+            Some(text) => Ok(Windows::parse(&path, &text)?),
+            None => Ok(Windows::default()),
+        }
+    }
+
+    /// Remembers it.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn save_windows(&self, windows: &Windows) -> Result<(), PathError> {
+        self.save(renewal::RECORD, &windows.to_text())
+    }
+
+    /// Remembers them.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn save_orders(&self, orders: &Orders) -> Result<(), PathError> {
+        self.save(ORDERS, &orders.to_text())
     }
 
     /// Writes a file of ours when it is another than the one that is there.
@@ -235,8 +369,36 @@ pub fn pending(tree: &Tree<'_>) -> Result<Pending, ManagerError> {
     }
 }
 
+/// Since when which records are in which zone, for those who only look.
+///
+/// # Errors
+/// [`ManagerError`]
+pub fn published(tree: &Tree<'_>) -> Result<Published, ManagerError> {
+    let path = tree.own(PUBLISHED);
+    match tree.root().text(&path)? {
+        Some(text) => Ok(Published::parse(&path, &text)?),
+        None => Ok(Published::default()),
+    }
+}
+
+/// How the commands of earlier runs ended.
+///
+/// # Errors
+/// [`ManagerError`]
+pub fn history(tree: &Tree<'_>) -> Result<History, ManagerError> {
+    let path = tree.own(HISTORY);
+    match tree.root().text(&path)? {
+        Some(text) => Ok(History::parse(&path, &text)?),
+        None => Ok(History::default()),
+    }
+}
+
+/// Where the state tree of runs that only try lies, in our own directory.
+const STAGING: &str = "staging";
+const ORDERS: &str = "orders.toml";
 const PENDING: &str = "pending.toml";
 const PUBLISHED: &str = "published.toml";
+const HISTORY: &str = "runs.toml";
 
 /// What there is of the services of a run.
 #[derive(Debug, Default)]

@@ -4,12 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use time::OffsetDateTime;
+
+use super::acme::renewal::{self, Windows};
 use super::ca::signing;
 use super::config::{AlternativeName, Configuration, Service, Signing};
 use super::lineage::Version;
 use super::name::ServiceName;
 use super::schedule;
 use super::tree::Tree;
+use crate::pki::container;
 use crate::pki::inspect::Certificate;
 use crate::pki::serial::Serial;
 
@@ -19,12 +23,17 @@ pub struct Seer<'a> {
     tree: &'a Tree<'a>,
     config: &'a Configuration,
     chains: BTreeMap<ServiceName, Option<Vec<u8>>>,
+    windows: Windows,
 }
 
 impl<'a> Seer<'a> {
     /// One that has seen nothing yet.
     pub fn new(tree: &'a Tree<'a>, config: &'a Configuration) -> Self {
-        Self { tree, config, chains: BTreeMap::new() }
+        // A record that cannot be read leaves it to our own targets.
+        let path = tree.own(renewal::RECORD);
+        let text = tree.root().text(&path).ok().flatten();
+        let windows = text.and_then(|text| Windows::parse(&path, &text).ok()).unwrap_or_default();
+        Self { tree, config, chains: BTreeMap::new(), windows }
     }
 
     /// What the schedule sees; nothing when the certificate says nothing.
@@ -33,8 +42,17 @@ impl<'a> Seer<'a> {
         Some(schedule::Version {
             orphaned: self.is_orphaned(service, version),
             reconfigured: self.is_reconfigured(service, certificate),
+            suggested: self.suggested(service, version),
             ..dates(version)?
         })
+    }
+
+    /// When the public authority that signed it wants it to be renewed.
+    fn suggested(&self, service: &Service, version: &Version) -> Option<OffsetDateTime> {
+        let Some(Signing::Acme(..)) = self.config.signing(service) else { return None };
+        let text = container::read(version.files.certificate.as_deref()?);
+        let id = renewal::identifier(text.certificates.first()?).ok()?;
+        Some(self.windows.of(&id)?.moment(&id))
     }
 
     /// Says whether the authority that signed it signs with something else by now. Of an authority that cannot
@@ -87,5 +105,6 @@ pub fn dates(version: &Version) -> Option<schedule::Version> {
         complete: version.is_sound(),
         orphaned: false,
         reconfigured: false,
+        suggested: None,
     })
 }

@@ -3,13 +3,14 @@
 //! by looking or because it is remembered.
 //!
 //! ```text
-//! compare → remember what is to be done → copy → deliver, run, restart → zones → forget what is done
+//! compare → remember what is to be done → copy → deliver, run, restart → zones → forget what is done → look
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::{Change, Site};
 use super::deliver;
+use super::dns::publish::Publisher;
 use super::exchangers::{self, Exchangers};
 use super::lineage::{Lineage, Link, Version};
 use super::name::ServiceName;
@@ -18,6 +19,7 @@ use super::published::Published;
 use super::remember::remember;
 use super::report::Report;
 use super::run::{ManagerError, Run, groups};
+use super::shown;
 use super::status::told;
 use super::zones::Zones;
 use crate::system::root::PathError;
@@ -55,16 +57,21 @@ pub fn settle(run: &Run<'_>, names: &[ServiceName], extent: Extent) -> Result<Re
     if extent.acts {
         act(run, &mut pending, &mut report);
         // Once more, because who has been told by now needs the old records no longer.
-        let mut zones = Zones::compute(run, names, &lineages, &exchangers, &pending, &mut Report::default());
+        let recorded = (&pending, &published);
+        let mut zones = Zones::compute(run, names, &lineages, &exchangers, recorded, &mut Report::default());
         // Who could not be given the new key shows the old one.
         zones.leave(failed.keys().map(ServiceName::group));
-        if reads_zones_again(&run.config.site) {
-            let changed = zones.changed(&published).into_iter();
-            changed.for_each(|apex| pending.add_new(Action::Zone { apex }, run.world.now));
+        let changed = zones.changed(&published);
+        let publisher = Publisher::new(&run.tree, &run.config.site);
+        let is_told = |apex: &&String| reads_zones_again(&run.config.site) || publisher.updates_tlsa(apex);
+        for apex in changed.iter().filter(is_told).cloned() {
+            pending.add_new(Action::Zone { apex }, run.world.now);
         }
         zones.write(run, &mut pending, &mut published, &mut report);
         run.save_published(&published)?;
         run.save_pending(&pending)?;
+        report.notes.extend(shown::look(run, &zones.records(&changed), &mut published));
+        run.save_published(&published)?;
     }
     let left = pending.iter().map(|(action, state)| told(action, state));
     match is_live {
@@ -121,7 +128,7 @@ fn agenda<'l>(
     let published = run.published()?;
     let (exchangers, notes) = exchangers::ask(run, groups(names));
     report.notes.extend(notes);
-    let zones = Zones::compute(run, names, lineages, &exchangers, &pending, report);
+    let zones = Zones::compute(run, names, lineages, &exchangers, (&pending, &published), report);
     remember(run, &mut pending, &told, &zones.changed(&published));
     if extent.restarts_all {
         let apexes = groups(names).into_iter().filter(|group| group != super::name::CA);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::config::Service;
 use super::dane;
 use super::deliver;
+use super::dns::publish::Publisher;
 use super::exchangers::Exchangers;
 use super::issue::records;
 use super::lineage::{Files, Lineage, Link, Version};
@@ -19,8 +20,8 @@ use crate::transaction::replace;
 /// What belongs into the zones of some groups.
 #[derive(Debug)]
 pub struct Zones {
-    /// By apex domain: the text of the group's file, and the text of each record in it.
-    wanted: BTreeMap<String, (String, Vec<String>)>,
+    /// By apex domain: the text of the group's file, and each record in it.
+    wanted: BTreeMap<String, (String, Vec<dane::Record>)>,
     /// Apex domains that have no records and never had: their zones can be read again all the same.
     bare: BTreeSet<String>,
 }
@@ -33,12 +34,12 @@ impl Zones {
         names: &[ServiceName],
         lineages: &BTreeMap<ServiceName, Lineage>,
         exchangers: &Exchangers,
-        pending: &Pending,
+        (pending, published): (&Pending, &Published),
         report: &mut Report,
     ) -> Self {
         let (mut wanted, mut bare) = (BTreeMap::new(), BTreeSet::new());
         for apex in groups(names).into_iter().filter(|group| group != super::name::CA) {
-            match Self::of_group(run, &apex, lineages, exchangers, pending) {
+            match Self::of_group(run, &apex, lineages, exchangers, (pending, published)) {
                 Ok(Some(zone)) => {
                     wanted.insert(apex, zone);
                 }
@@ -58,8 +59,8 @@ impl Zones {
         apex: &str,
         lineages: &BTreeMap<ServiceName, Lineage>,
         exchangers: &Exchangers,
-        pending: &Pending,
-    ) -> Result<Option<(String, Vec<String>)>, String> {
+        (pending, published): (&Pending, &Published),
+    ) -> Result<Option<(String, Vec<dane::Record>)>, String> {
         let exchangers = exchangers.of(apex);
         let services: Vec<&Service> = run
             .config
@@ -95,6 +96,9 @@ impl Zones {
             let name = service.name.service();
             let (curr, next) = (of(lineage.curr.as_ref())?, of(lineage.waiting())?);
             let is_first = curr.is_none();
+            if is_withheld(run, service, curr.as_deref(), pending, published)? {
+                continue;
+            }
             versions.extend(dane::publish(name, curr, next));
             if !is_first {
                 let records = former(run, service, lineage, exchangers, pending)?;
@@ -103,8 +107,8 @@ impl Zones {
                 }
             }
         }
-        let records: BTreeSet<String> =
-            versions.iter().flat_map(|version| &version.records).map(ToString::to_string).collect();
+        let records: BTreeSet<dane::Record> =
+            versions.iter().flat_map(|version| &version.records).cloned().collect();
         Ok(Some((dane::group_file(apex, &versions), records.into_iter().collect())))
     }
 
@@ -112,9 +116,15 @@ impl Zones {
     pub fn changed(&self, published: &Published) -> BTreeSet<String> {
         self.wanted
             .iter()
-            .filter(|(apex, (_, records))| !published.holds(apex, records.iter().cloned()))
+            .filter(|(apex, (_, records))| !published.holds(apex, records))
             .map(|(apex, _)| apex.clone())
             .collect()
+    }
+
+    /// The records that belong into some of the zones.
+    pub fn records(&self, apexes: &BTreeSet<String>) -> BTreeMap<String, Vec<dane::Record>> {
+        let wanted = self.wanted.iter().filter(|(apex, _)| apexes.contains(*apex));
+        wanted.map(|(apex, (_, records))| (apex.clone(), records.clone())).collect()
     }
 
     /// Leaves the zones of some groups as they are.
@@ -132,16 +142,24 @@ impl Zones {
     ) {
         let is_due = |apex: &&String| pending.contains(&Action::Zone { apex: (*apex).clone() });
         let mut due: Vec<String> = self.bare.iter().filter(is_due).cloned().collect();
+        let publisher = Publisher::new(&run.tree, &run.config.site);
         for (apex, (text, records)) in &self.wanted {
             let action = Action::Zone { apex: apex.clone() };
-            let written = self.file(run, apex, text);
-            match written {
+            let by_update = pending.contains(&action) && publisher.updates_tlsa(apex);
+            let updated = if by_update { update(run, &publisher, apex, records, report) } else { Ok(()) };
+            // The file tells what is in the zone, so where it is not included there it comes last.
+            match updated.and_then(|()| self.file(run, apex, text)) {
+                Ok(()) if by_update => {
+                    published.set(apex, records, run.now());
+                    pending.done(&action);
+                    report.done.push(action.to_string());
+                }
                 Err(error) if pending.contains(&action) => pending.failed(&action, error),
                 // The records are those that are in the zone, but not all of their files are there.
                 Err(error) => report.failures.push(format!("{apex}: its TLSA records: {error}")),
                 Ok(()) if pending.contains(&action) => due.push(apex.clone()),
                 // Who reads the zone is not to be told: it does by itself.
-                Ok(()) => published.set(apex, records.iter().cloned(), run.world.now),
+                Ok(()) => published.set(apex, records, run.now()),
             }
         }
         if due.is_empty() {
@@ -150,9 +168,8 @@ impl Zones {
         match deliver::refresh_zones(run, &due) {
             Ok(()) => {
                 for apex in due {
-                    let records =
-                        self.wanted.get(&apex).map(|(_, records)| records.clone()).unwrap_or_default();
-                    published.set(&apex, records, run.world.now);
+                    let records = self.wanted.get(&apex).map(|(_, records)| records.as_slice());
+                    published.set(&apex, records.unwrap_or_default(), run.now());
                     let action = Action::Zone { apex };
                     pending.done(&action);
                     report.done.push(action.to_string());
@@ -181,6 +198,40 @@ impl Zones {
         }
         run.production.put_text(apex, &name, text).map(drop).map_err(failed)
     }
+}
+
+/// Brings the records into a zone by dynamic update, and takes those away that are there no more. All are sent:
+/// what was there before may have come there in another way, or not at all.
+fn update(
+    run: &Run<'_>,
+    publisher: &Publisher<'_>,
+    apex: &str,
+    records: &[dane::Record],
+    report: &mut Report,
+) -> Result<(), String> {
+    let path = run.tree.group_tlsa(apex);
+    let text = run.world.root.text(&path).map_err(|error| error.to_string())?.unwrap_or_default();
+    let mut gone = dane::parse(&path, &text).map_err(|fault| fault.to_string())?;
+    gone.retain(|there| !records.iter().any(|record| record.is_same(there)));
+    report.notes.extend(publisher.replace_tlsa(apex, &gone, records)?.notes);
+    Ok(())
+}
+
+/// Says whether the records of a first certificate have to wait: where a server has not taken it up, nobody shows
+/// what they say. What is published already is not taken away.
+fn is_withheld(
+    run: &Run<'_>,
+    service: &Service,
+    curr: Option<&[dane::Record]>,
+    pending: &Pending,
+    published: &Published,
+) -> Result<bool, String> {
+    let group = service.name.group();
+    let Some(curr) = curr.filter(|curr| !curr.is_empty() && pending.holds_back(group)) else {
+        return Ok(false);
+    };
+    let prev = run.tree.linked_version(&service.name, Link::Prev).map_err(|error| error.to_string())?;
+    Ok(prev.is_none() && published.state(group, curr).is_none())
 }
 
 /// The records of what servers may still show: of `prev` while one of them has to be told of `curr`, and of the

@@ -107,6 +107,7 @@ fn layout(site: &Site) {
         expected.insert(own.to_owned());
     }
     expected.insert("0600 .reseed/published.toml".to_owned());
+    expected.insert("0600 .reseed/runs.toml".to_owned());
     for authority in ["my-root", "my-int"] {
         expected.insert(format!("0600 certs/ca/{authority}/issued.jsonl"));
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use reseed::manager::report::Report;
 use reseed::manager::run::World;
 use reseed::manager::status::{self, Status};
-use reseed::manager::{renew, roll};
+use reseed::manager::{renew, roll, tend};
 use reseed::system::root::Root;
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -39,6 +39,9 @@ fn model() -> Arc<TempDir> {
     *kept = Arc::downgrade(&model);
     model
 }
+
+/// When which command last ran.
+const RUNS: &str = ".reseed/runs.toml";
 
 /// The commands of a site; each is a link to `tell`.
 const COMMANDS: [&str; 5] = ["smtp", "imap", "web", "zone", "copied"];
@@ -159,7 +162,13 @@ impl Site {
     }
 
     fn world(&self, now: OffsetDateTime) -> World<'_> {
-        World { root: &self.root, top: self.top().to_owned(), now, host: "host.example.org".into() }
+        World {
+            root: &self.root,
+            top: self.top().to_owned(),
+            now,
+            host: "host.example.org".into(),
+            tell: |_| {},
+        }
     }
 
     /// Renews at a time of the test's choice.
@@ -170,6 +179,11 @@ impl Site {
     /// Rolls at a time of the test's choice.
     pub fn roll_at(&self, now: OffsetDateTime, request: &roll::Request) -> Report {
         roll::roll(self.world(now), request).unwrap()
+    }
+
+    /// Tends at a time of the test's choice.
+    pub fn tend_at(&self, now: OffsetDateTime) -> Report {
+        tend::tend(self.world(now), &tend::Request::default()).unwrap()
     }
 
     /// Looks at a time of the test's choice.
@@ -220,10 +234,12 @@ impl Site {
         Snapshot::of(self.top())
     }
 
-    /// The paths that have changed since.
+    /// The paths that have changed since, but for the record of when which command last ran.
     #[track_caller]
     pub fn changed(&self, before: &Snapshot) -> BTreeSet<String> {
-        before.changed(&self.snapshot())
+        let mut changed = before.changed(&self.snapshot());
+        changed.retain(|path| path.trim_start_matches('/') != RUNS);
+        changed
     }
 
     /// What the commands were called with since the last question.

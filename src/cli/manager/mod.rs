@@ -1,10 +1,12 @@
 //! `reseed manager …`
 
+mod account;
 mod check;
 mod dhparm;
 mod info;
 mod manual;
 mod material;
+mod metrics;
 mod outcome;
 mod status;
 mod tlsa_hash;
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Failure, Status, text};
 use crate::manager::manual::import;
-use crate::manager::{clean, distribute, renew, revoke, roll};
+use crate::manager::{clean, distribute, renew, revoke, roll, tend};
 use crate::reseed::World;
 use crate::system::root::Root;
 
@@ -44,6 +46,7 @@ pub struct Arguments {
 enum Command {
     Status(status::Arguments),
     Check(check::Arguments),
+    Tend(verbs::Tend),
     Renew(verbs::Renew),
     Roll(verbs::Roll),
     Csr(manual::Csr),
@@ -53,6 +56,8 @@ enum Command {
     Clean(verbs::Clean),
     Revoke(verbs::Revoke),
     Crl(verbs::Crl),
+    Account(account::Arguments),
+    Metrics(metrics::Arguments),
     Info(info::Arguments),
     Verify(verify::Arguments),
     Dhparm(dhparm::Arguments),
@@ -68,9 +73,12 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Verify(arguments) => return verify::run(world, arguments),
         Command::Status(arguments) => return status::run(&there()?, arguments),
         Command::Check(arguments) => return check::run(&there()?, arguments),
+        Command::Account(arguments) => return account::run(there()?, arguments),
+        Command::Metrics(arguments) => return metrics::run(&there()?, arguments),
         Command::Csr(asked) => return asked.run(there()?),
         Command::Import(asked) => import::import(there()?, &asked.request()?)?,
-        Command::Renew(asked) => renew::renew(there()?, &asked.request()?)?,
+        Command::Tend(asked) => tend::tend(there()?, &asked.request())?,
+        Command::Renew(asked) => renew::renew(there()?, &asked.request())?,
         Command::Roll(asked) => roll::roll(there()?, &asked.request())?,
         Command::Distribute(asked) => distribute::distribute(there()?, &asked.request())?,
         Command::DnsRefresh(asked) => distribute::distribute(there()?, &asked.request())?,
@@ -84,7 +92,8 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
 impl Command {
     fn wants_json(&self) -> bool {
         match self {
-            Self::Renew(verbs::Renew { json, .. })
+            Self::Tend(verbs::Tend { json, .. })
+            | Self::Renew(verbs::Renew { json, .. })
             | Self::Roll(verbs::Roll { json, .. })
             | Self::Import(manual::Import { json, .. })
             | Self::Distribute(verbs::Distribute { json, .. }) => *json,

@@ -24,11 +24,11 @@ pub fn world<'a>(world: &reseed::World<'a>, told: Option<&Path>) -> Result<World
         }
     };
     let host = hostname::get().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    Ok(World { root: world.root, top, now: world.now, host })
+    Ok(World { root: world.root, top, now: world.now, host, tell: super::super::progress::line })
 }
 
 /// A directory of the command line is the caller's own on the running system, and lies in the root elsewhere.
-fn inside(root: &Root, told: &Path) -> Result<PathBuf, Failure> {
+pub fn inside(root: &Root, told: &Path) -> Result<PathBuf, Failure> {
     match (root.is_live(), told.is_absolute()) {
         (true, _) => Ok(std::path::absolute(told)?),
         (false, true) => Ok(told.to_owned()),

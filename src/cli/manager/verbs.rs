@@ -1,10 +1,34 @@
-//! What is asked of the manager: `renew`, `roll`, `distribute`, `dns-refresh`, `clean`, `revoke`, `crl`.
+//! What is asked of the manager: `tend`, `renew`, `roll`, `distribute`, `dns-refresh`, `clean`, `revoke`, `crl`.
 
 use super::Failure;
 use crate::manager::settle::Extent;
-use crate::manager::{clean, distribute, renew, revoke, roll};
+use crate::manager::{clean, distribute, renew, revoke, roll, tend};
 use crate::pki::serial::Serial;
 use crate::pki::x509::crl::Reason;
+
+/// Do everything that is due: for a timer
+///
+/// Puts right what an interrupted run left, makes `next` where a certificate is due, makes `next` into `curr` where it
+/// has waited long enough, tries again what could not be done, and removes old versions (clean_keep). Where nothing is
+/// due it asks nobody and tells nobody. reseed-manager.timer runs it every hour.
+#[derive(Debug, clap::Args)]
+pub struct Tend {
+    /// Say what would be done, and change nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which services
+    #[arg(value_name = "SELECTION")]
+    selection: Vec<String>,
+}
+
+impl Tend {
+    pub fn request(&self) -> tend::Request {
+        tend::Request { selection: self.selection.clone(), dry_run: self.dry_run }
+    }
+}
 
 /// Make `next` where a certificate is due
 ///
@@ -23,7 +47,9 @@ pub struct Renew {
     /// Key and request wait, with nothing leading to them, for the certificate to be made by another call.
     #[arg(long, value_name = "STEP")]
     only: Vec<renew::Part>,
-    /// Have a public authority's server for tests sign
+    /// Have public authorities' directories for tests sign
+    ///
+    /// What comes of it lies apart from the rest, with accounts of its own, and is never served.
     #[arg(long)]
     staging: bool,
     /// Renew authorities too
@@ -41,26 +67,23 @@ pub struct Renew {
 }
 
 impl Renew {
-    pub fn request(&self) -> Result<renew::Request, Failure> {
-        if self.staging {
-            let message = "--staging is for public authorities, and this version speaks to none";
-            return Err(Failure::Usage(message.into()));
-        }
-        Ok(renew::Request {
+    pub fn request(&self) -> renew::Request {
+        renew::Request {
             selection: self.selection.clone(),
             only: self.only.iter().copied().collect(),
             force: self.force,
             with_authorities: self.renew_ca,
             reuse_key: self.reuse_key,
+            staging: self.staging,
             dry_run: self.dry_run,
-        })
+        }
     }
 }
 
 /// Make `next` into `curr` where it is old enough
 ///
-/// Old enough is what min_roll_mins says, and twice the TTL of its TLSA records since they are in the zone. Then
-/// the production copy is exchanged, who depends on what has changed is told, and the old TLSA records go last.
+/// Old enough is what min_roll_mins says, and the TTL of the old TLSA records since every name server of the zone
+/// shows the new ones; where there is no [[dns_primary]] to ask, twice the TTL since they are in the zone. Then the production copy is exchanged, who depends on what has changed is told, and the old TLSA records go last.
 #[derive(Debug, clap::Args)]
 pub struct Roll {
     /// Roll at any age

@@ -9,16 +9,36 @@
 //!             prove                how names are proven
 //! ```
 
+pub mod account;
+pub mod chain;
+pub mod client;
+mod failure;
+pub mod jws;
+pub mod limits;
+mod order;
+pub mod orders;
+pub mod prove;
+pub mod renewal;
+mod revoke;
+
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::config::Validation;
 use super::name::ServiceName;
+use crate::fault::Fault;
+
+pub use account::Connection;
+pub use order::issue;
+pub use renewal::renewal_info;
+pub use revoke::{By, revoke};
 
 /// What a certificate is for, as an authority calls it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -197,4 +217,34 @@ pub enum Step {
     Finalizing,
     /// The certificate is here.
     Granted,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = match self.step {
+            Step::Ordered => "ordered",
+            Step::Resumed => "an earlier run's order is gone on with",
+            Step::Proving => "its names are being proven",
+            Step::Validating => "the authority looks",
+            Step::Finalizing => "the authority signs",
+            Step::Granted => "granted",
+        };
+        write!(f, "{}: {step}", self.service)
+    }
+}
+
+/// Reads a record of ours: the version first, for what it says decides on the rest.
+fn record<T: serde::de::DeserializeOwned>(path: &Path, text: &str, version: u32) -> Result<T, Fault> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: toml::Spanned<u32>,
+    }
+    let fault = |error| Fault::toml(path, text, &error);
+    let found: Versioned = toml::from_str(text).map_err(fault)?;
+    let written = *found.version.as_ref();
+    if written != version {
+        let message = format!("version {written} was written by another reseed; this one reads {version}");
+        return Err(Fault::at(path, text, found.version.span(), message));
+    }
+    toml::from_str(text).map_err(fault)
 }

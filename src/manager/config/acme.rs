@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::reader::{Table, Value, Word};
 use super::site::{beneath, profile};
-use super::{Acme, Binding, Validation};
+use super::{Acme, Binding, Service, Validation};
 use crate::manager::nearest::shown;
 
 /// What is asked of an ACME authority that is not told otherwise.
@@ -119,6 +119,17 @@ impl<'a> Keys<'a> {
             (None, Some(file)) => {
                 file.place.refuse("ca_eab_hmac_file without ca_eab_kid, the name of its key")
             }
+        }
+    }
+}
+
+impl Acme {
+    /// How the authority reaches whoever answers for a service: as configured for it, else the service's `email`,
+    /// as with ssl-mgr.
+    pub fn contact_for(&self, service: &Service) -> Vec<String> {
+        match self.contact.is_empty() {
+            true => service.subject.email.iter().map(|email| format!("mailto:{email}")).collect(),
+            false => self.contact.clone(),
         }
     }
 }

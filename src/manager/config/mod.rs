@@ -419,6 +419,13 @@ impl Default for CaOptions {
     }
 }
 
+impl Site {
+    /// The server from which a zone is asked, where one is configured.
+    pub fn primary(&self, apex: &str) -> Option<&Primary> {
+        self.primaries.get(apex).or_else(|| self.primaries.get("default"))
+    }
+}
+
 impl Default for Site {
     fn default() -> Self {
         Self {

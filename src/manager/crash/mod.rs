@@ -20,7 +20,7 @@ use super::lineage::{Link, version};
 use super::report::Report;
 use super::run::{ManagerError, World};
 use super::settle::Extent;
-use super::{clean, distribute, renew, revoke, roll};
+use super::{clean, distribute, renew, revoke, roll, tend};
 use crate::pki::container;
 use crate::pki::inspect::Certificate;
 use crate::pki::key::PrivateKey;
@@ -102,6 +102,21 @@ fn a_distribution() {
 #[test]
 fn a_revocation() {
     survives("a revocation", &Story { before: RENEWED, run: (31, revoke), then: |look| look.must_list(1) });
+}
+
+#[test]
+fn the_first_tending() {
+    let then = |look: &Look<'_>| {
+        let lineage = look.lineage("example.com/web");
+        assert!(lineage.live().is_some() && lineage.waiting().is_none());
+    };
+    survives("the first tending", &Story { before: &[], run: (0, tend), then });
+}
+
+#[test]
+fn a_tending() {
+    let then = |look: &Look<'_>| assert!(look.lineage("example.com/web").version(Link::Next).is_none());
+    survives("a tending", &Story { before: RENEWED, run: (31, tend), then });
 }
 
 #[test]
@@ -292,6 +307,10 @@ fn renew_with_the_same_key(world: World<'_>) -> Result<Report, ManagerError> {
 
 fn roll(world: World<'_>) -> Result<Report, ManagerError> {
     roll::roll(world, &roll::Request::default())
+}
+
+fn tend(world: World<'_>) -> Result<Report, ManagerError> {
+    tend::tend(world, &tend::Request::default())
 }
 
 fn distribute(world: World<'_>) -> Result<Report, ManagerError> {

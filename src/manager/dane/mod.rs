@@ -45,6 +45,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Says whether it is the same record for DNS.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+
     /// What makes it another record for DNS; the TTL does not (RFC 2181 section 5).
     fn identity(&self) -> (&str, u8, u8, u8, &[u8]) {
         (&self.owner, self.usage, self.selector, self.matching, &self.data)

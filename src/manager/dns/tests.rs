@@ -1,7 +1,7 @@
 use domain::base::Message;
 
 use super::Exchanger;
-use super::message::{Heard, heard, question};
+use super::message::{self, exchangers_of};
 
 const ID: u16 = 0x1234;
 const CLASS_IN: [u8; 2] = [0, 1];
@@ -10,6 +10,29 @@ const CNAME: u16 = 5;
 const MX: u16 = 15;
 /// Where the name of the question stands, as a pointer (RFC 1035 section 4.1.4).
 const ASKED: [u8; 2] = [0xc0, 12];
+
+/// What is found out about exchangers.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Truncated,
+    Plain,
+    Exchangers(Vec<Exchanger>),
+    Unknown(String),
+}
+
+fn heard(question: &Message<Vec<u8>>, octets: &[u8]) -> Heard {
+    match message::heard(question, octets) {
+        message::Heard::Nothing => Heard::Nothing,
+        message::Heard::Truncated => Heard::Truncated,
+        message::Heard::Plain => Heard::Plain,
+        message::Heard::Unknown(why) => Heard::Unknown(why),
+        message::Heard::Answer(answer) => match answer.exchangers() {
+            Ok(exchangers) => Heard::Exchangers(exchangers),
+            Err(why) => Heard::Unknown(why),
+        },
+    }
+}
 
 /// Names as labels.
 fn labels(name: &str) -> Vec<u8> {
@@ -37,7 +60,7 @@ fn answer(flags: [u8; 2], count: u16, records: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn asked() -> Message<Vec<u8>> {
-    question(ID, "example.com").unwrap()
+    exchangers_of("example.com").unwrap().message(ID, true, false).unwrap()
 }
 
 fn named(exchangers: &[(u16, &str)]) -> Heard {
@@ -154,9 +177,9 @@ fn whatever_is_thrown_at_it_ends() {
 #[test]
 fn what_is_asked() {
     for bad in ["", ".", "a b", "a..b", "../x", &"a".repeat(64), &vec!["a".repeat(60); 5].join(".")] {
-        assert!(question(ID, bad).is_err(), "{bad}");
+        assert!(exchangers_of(bad).is_err(), "{bad}");
     }
-    let octets = question(ID, "Bücher.Example.").unwrap().into_octets();
+    let octets = exchangers_of("Bücher.Example.").unwrap().message(ID, true, false).unwrap().into_octets();
     let asked = [labels("xn--bcher-kva.example"), vec![0, 15, 0, 1]].concat();
     assert_eq!(octets, [&[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], asked.as_slice()].concat());
 }

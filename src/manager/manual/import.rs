@@ -14,7 +14,7 @@ use super::super::lineage::{Files, Lineage, Link, Version, VersionName, version}
 use super::super::name::ServiceName;
 use super::super::renew::opening;
 use super::super::report::{Outcome, Report};
-use super::super::run::{ManagerError, Run, World, groups};
+use super::super::run::{ManagerError, Run, World, groups, recorded};
 use super::super::settle::{Extent, settle};
 use super::super::tree::Move;
 use super::claim::refusal;
@@ -42,30 +42,33 @@ pub struct Request {
 /// # Errors
 /// [`ManagerError`] when nothing could be begun; what was refused is in the report.
 pub fn import(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
-    let run = Run::begin(world)?;
-    let asked = asked(&run, request.service.as_deref())?;
+    recorded(world, "import", false, |run| take_in(run, request))
+}
+
+fn take_in(run: &Run<'_>, request: &Request) -> Result<Report, ManagerError> {
+    let asked = asked(run, request.service.as_deref())?;
     let anchors = anchors(&request.anchors)?;
     let parcel = Parcel::open(&request.sent);
     let keys = Keys::of(&run.tree, &asked);
     let (mut claims, doubtful) = claims(&parcel, &keys);
     let names: Vec<ServiceName> = claims.keys().map(|name| (*name).clone()).collect();
-    let lineages = run.lineages(&names);
-    let mut report = opening(&run, &lineages);
+    let lineages = run.lineages(&names, false);
+    let mut report = opening(run, &lineages);
     let is_nobodys = claims.is_empty() && doubtful.is_empty();
     report.failures.extend(doubtful);
     if is_nobodys {
-        report.failures.extend(refusal(&run, &parcel, &asked));
+        report.failures.extend(refusal(run, &parcel, &asked));
     } else {
         report.notes.extend(parcel.remarks());
         report.notes.extend(keys.unreadable.iter().cloned());
     }
     claims.retain(|name, _| lineages.found.contains_key(*name));
-    let (exchangers, _) = exchangers::ask(&run, groups(&names));
+    let (exchangers, _) = exchangers::ask(run, groups(&names));
     let mut moves = Vec::new();
     let mut used = Vec::new();
     for (name, claimed) in &claims {
         let Some(lineage) = lineages.found.get(*name) else { continue };
-        let task = Task { run: &run, parcel: &parcel, anchors: &anchors, lineage, exchangers: &exchangers };
+        let task = Task { run, parcel: &parcel, anchors: &anchors, lineage, exchangers: &exchangers };
         let outcome = match task.take(name, claimed, &mut used, &mut report.notes) {
             Ok(Taken::Already(link)) => {
                 Outcome::Left { reason: format!("this certificate with its chain is {link} already") }
@@ -101,10 +104,10 @@ pub fn import(world: World<'_>, request: &Request) -> Result<Report, ManagerErro
     }
     for (name, version) in fresh {
         if matches!(report.services.get(&name), Some(Outcome::Made { .. })) {
-            report.notes.extend(forget_request(&run, &name, &version));
+            report.notes.extend(forget_request(run, &name, &version));
         }
     }
-    report.absorb(settle(&run, &names, Extent { acts: true, restarts_all: false })?);
+    report.absorb(settle(run, &names, Extent { acts: true, restarts_all: false })?);
     Ok(report)
 }
 
@@ -266,7 +269,8 @@ impl<'t> Task<'t, '_> {
             match run.tree.file(name, &kept.version, version::REQUEST).map_err(|error| error.to_string())? {
                 Some(request) => request,
                 None => {
-                    let der = request::sign(service, &kept.key).map_err(|error| error.to_string())?;
+                    let der = request::sign(&self.run.config, service, &kept.key)
+                        .map_err(|error| error.to_string())?;
                     encode("CERTIFICATE REQUEST", der)
                 }
             };
@@ -286,7 +290,7 @@ impl<'t> Task<'t, '_> {
 }
 
 /// Removes the request that was answered: its key now lies beside the certificate.
-fn forget_request(run: &Run<'_>, name: &ServiceName, answer: &VersionName) -> Vec<String> {
+pub fn forget_request(run: &Run<'_>, name: &ServiceName, answer: &VersionName) -> Vec<String> {
     let failed = |error: crate::system::root::PathError| format!("{name}: {error}");
     let key = match run.tree.version(name, answer.clone()) {
         Ok(version) => version.certificate.map(|certificate| certificate.public_digest),

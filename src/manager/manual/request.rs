@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::super::config::{Service, Signing};
+use super::super::config::{AlternativeName, Configuration, Service, Signing, Subject};
 use super::super::issue::encode;
 use super::super::lineage::{Files, Link, Version, VersionName, version};
 use super::super::name::ServiceName;
@@ -75,6 +75,21 @@ impl Waiting {
     pub fn into_key(self) -> PrivateKey {
         self.key
     }
+
+    /// Its key, to look at.
+    pub fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+
+    /// The request in PEM.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The request in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
 }
 
 impl From<Waiting> for Told {
@@ -93,23 +108,14 @@ pub fn csr(world: World<'_>, request: &Request) -> Result<Shown, ManagerError> {
     let service = run.service(&name).map_err(ManagerError::Usage)?;
     by_hand(&run, service)?;
     // What interrupted runs left is put right before anything is taken from it.
-    if let Some(error) = run.lineages(std::slice::from_ref(&name)).failed.remove(&name) {
+    if let Some(error) = run.lineages(std::slice::from_ref(&name), false).failed.remove(&name) {
         return Err(ManagerError::Failed(format!("{name}: {error}")));
     }
     let curr = run.tree.linked_version(&name, Link::Curr)?;
     let reused = if request.reuse_key { Some(key_of_curr(&name, curr.as_ref())?) } else { None };
     let served = curr.and_then(|curr| curr.certificate).map(|certificate| certificate.public_digest);
     let mut waiting = waiting(&run.tree, &name)?;
-    let same = |waiting: &Waiting| {
-        let key = match &reused {
-            Some(key) => key.public_digest() == waiting.key.public_digest(),
-            None => {
-                waiting.key.algorithm() == service.algorithm && served != Some(waiting.key.public_digest())
-            }
-        };
-        key && asks_for(waiting, service)
-    };
-    let found = waiting.iter().rposition(same).filter(|_| !request.force);
+    let found = fitting(&run, service, &waiting, reused.as_ref(), served.as_ref()).filter(|_| !request.force);
     let (one, waited) = match found {
         Some(at) => (waiting.remove(at), true),
         None => (make(&run, service, reused)?, false),
@@ -121,6 +127,25 @@ pub fn csr(world: World<'_>, request: &Request) -> Result<Shown, ManagerError> {
         made: one.made,
         waited,
         others: waiting.into_iter().map(|other| other.path).collect(),
+    })
+}
+
+/// The newest of the requests that wait that is still what would be asked for: for the key that is to be used
+/// again, or for one that is not served yet.
+pub fn fitting(
+    run: &Run<'_>,
+    service: &Service,
+    waiting: &[Waiting],
+    reused: Option<&PrivateKey>,
+    served: Option<&[u8; 32]>,
+) -> Option<usize> {
+    waiting.iter().rposition(|waiting| {
+        let digest = waiting.key.public_digest();
+        let key = match reused {
+            Some(key) => key.public_digest() == digest,
+            None => waiting.key.algorithm() == service.algorithm && served != Some(&digest),
+        };
+        key && asks_for(&run.config, waiting, service)
     })
 }
 
@@ -163,17 +188,28 @@ pub fn key_of_curr(name: &ServiceName, curr: Option<&Version>) -> Result<Private
 }
 
 /// Says whether a request names what the configuration names now.
-fn asks_for(waiting: &Waiting, service: &Service) -> bool {
+fn asks_for(config: &Configuration, waiting: &Waiting, service: &Service) -> bool {
     let asked = x509::read_request(&waiting.der);
-    let wanted = sign(service, &waiting.key).and_then(|der| x509::read_request(&der));
+    let wanted = sign(config, service, &waiting.key).and_then(|der| x509::read_request(&der));
     matches!((asked, wanted), (Ok(asked), Ok(wanted)) if asked == wanted)
 }
 
 /// The request of a service for a key.
-pub(super) fn sign(service: &Service, key: &PrivateKey) -> Result<Vec<u8>, X509Error> {
+pub(super) fn sign(
+    config: &Configuration,
+    service: &Service,
+    key: &PrivateKey,
+) -> Result<Vec<u8>, X509Error> {
     // An authority has a name for people, none that anybody connects to.
     let names = if service.name.is_ca() { &[] } else { service.alternative_names.as_slice() };
-    x509::request(&service.subject, names, key, Digest::default())
+    if config.acme(service).is_empty() {
+        return x509::request(&service.subject, names, key, Digest::default());
+    }
+    // A public CA writes nothing but names that it has validated, and some refuse a request that says more.
+    let is_host = AlternativeName::Dns(service.subject.common_name.clone());
+    let common_name = names.contains(&is_host).then(|| service.subject.common_name.clone());
+    let subject = Subject { common_name: common_name.unwrap_or_default(), ..Subject::default() };
+    x509::request(&subject, names, key, Digest::default())
 }
 
 /// Makes a request, and the key for it unless there is one, in a version to which nothing leads.
@@ -187,7 +223,7 @@ pub fn make(run: &Run<'_>, service: &Service, reused: Option<PrivateKey>) -> Res
         Some(key) => key,
         None => PrivateKey::generate(service.algorithm).map_err(|error| failed(error.to_string()))?,
     };
-    let der = sign(service, &key).map_err(|error| failed(error.to_string()))?;
+    let der = sign(&run.config, service, &key).map_err(|error| failed(error.to_string()))?;
     let text = encode("CERTIFICATE REQUEST", der.clone());
     let files = Files {
         key: Some(key.to_pem(Container::Pkcs8).map_err(|error| failed(error.to_string()))?),

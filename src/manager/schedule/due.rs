@@ -60,6 +60,15 @@ pub enum Reason {
         #[serde(with = "time::serde::rfc3339")]
         expires: OffsetDateTime,
     },
+    /// Whoever signed it wants it to be replaced (RFC 9773).
+    Suggested {
+        /// Since when.
+        #[serde(with = "time::serde::rfc3339")]
+        since: OffsetDateTime,
+        /// When it ends.
+        #[serde(with = "time::serde::rfc3339")]
+        expires: OffsetDateTime,
+    },
     /// It has ended.
     Expired {
         /// When.
@@ -107,7 +116,13 @@ fn wrong(name: &ServiceName, version: &Version, policy: &Policy<'_>, now: Offset
     } else if version.reconfigured {
         Some(Reason::Reconfigured)
     } else {
-        (since <= now).then_some(Reason::Ends { since, expires: version.not_after })
+        let expires = version.not_after;
+        // One that is put off to the last moment is due because it ends.
+        let reason = match version.suggested {
+            Some(suggested) if suggested == since => Reason::Suggested { since, expires },
+            _ => Reason::Ends { since, expires },
+        };
+        (since <= now).then_some(reason)
     }
 }
 
@@ -138,6 +153,12 @@ impl fmt::Display for Reason {
             Self::Ends { since, expires } => {
                 write!(f, "it ends at {} and is due since {}", minute(*expires), minute(*since))
             }
+            Self::Suggested { since, expires } => write!(
+                f,
+                "its authority wants it replaced since {}; it ends at {}",
+                minute(*since),
+                minute(*expires)
+            ),
             Self::Expired { at } => write!(f, "it ended at {}", minute(*at)),
             Self::Orphaned => f.write_str("its authority has another key now"),
             Self::Reconfigured => f.write_str("its names are not those that are configured"),

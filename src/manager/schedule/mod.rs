@@ -18,7 +18,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 pub use due::{Demand, Due, Reason, due};
-pub use roll::{Roll, RollReason, Tlsa, UNKNOWN_TTL, Wait, roll, tlsa_ttl};
+pub use roll::{Roll, RollReason, Shown, Tlsa, UNKNOWN_TTL, Wait, roll, tlsa_ttl};
 pub use targets::{Policy, Targets};
 
 /// What the schedule has to know of one version of a certificate.
@@ -41,9 +41,13 @@ pub struct Version {
     pub orphaned: bool,
     /// Its names are no longer those that are configured.
     pub reconfigured: bool,
+    /// When whoever signed it wants it to be renewed (RFC 9773), where that is known.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub suggested: Option<OffsetDateTime>,
 }
 
-fn minute(time: OffsetDateTime) -> impl fmt::Display {
+/// A moment to the minute, in UTC.
+pub fn minute(time: OffsetDateTime) -> impl fmt::Display {
     let time = time.to_offset(time::UtcOffset::UTC);
     fmt::from_fn(move |f| write!(f, "{} {:02}:{:02} UTC", time.date(), time.hour(), time.minute()))
 }

@@ -25,8 +25,21 @@ pub struct Wait {
 pub struct Tlsa {
     /// The largest TTL in seconds with which old ones may still be held by resolvers.
     pub ttl: u32,
-    /// When they came into the zone; nothing while that is still to be done.
-    pub published: Option<OffsetDateTime>,
+    /// Where they can be found.
+    pub shown: Shown,
+}
+
+/// Where the TLSA records of a successor can be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Nowhere: they are still to be brought into the zone.
+    Nowhere,
+    /// In the zone since then; its name servers cannot be asked.
+    Written(OffsetDateTime),
+    /// In the zone, but not at all of its name servers.
+    Somewhere,
+    /// At every name server of the zone since then.
+    Everywhere(OffsetDateTime),
 }
 
 /// The TTL in seconds to wait for on behalf of a service's TLSA records; nothing when it has none.
@@ -50,6 +63,8 @@ pub enum Roll {
     },
     /// Its TLSA records must be in the zone first.
     Unpublished,
+    /// Its TLSA records must be at every name server of the zone first.
+    Unseen,
     /// Files are missing, or do not belong together; not even on demand.
     Incomplete,
     /// It has ended while it waited; not even on demand.
@@ -78,9 +93,9 @@ pub enum RollReason {
 
 /// Decides whether a successor takes over; `force` takes it at any age.
 ///
-/// Old enough means: the site's least age has passed since it was made, and twice the TTL of its TLSA
-/// records since they came into the zone, so that no resolver holds a set without them (RFC 7671 section
-/// 8.1).
+/// Old enough means: the site's least age has passed since it was made, and so has the TTL of the old TLSA
+/// records since every name server shows the new ones, so that no resolver holds a set without them (RFC 7671
+/// section 8.1). Where name servers cannot be asked, it is twice the TTL since they came into the zone.
 pub fn roll(
     next: Option<&Version>,
     curr: Option<&Version>,
@@ -107,9 +122,14 @@ pub fn roll(
     }
     let mut at = next.made.saturating_add(Duration::try_from(wait.least).unwrap_or(Duration::MAX));
     if let Some(tlsa) = wait.tlsa {
-        let Some(published) = tlsa.published else { return Roll::Unpublished };
-        let twice = Duration::seconds(2 * i64::from(tlsa.ttl));
-        at = at.max(published.max(next.made).saturating_add(twice));
+        let (since, times) = match tlsa.shown {
+            Shown::Nowhere => return Roll::Unpublished,
+            Shown::Somewhere => return Roll::Unseen,
+            Shown::Written(since) => (since, 2),
+            Shown::Everywhere(since) => (since, 1),
+        };
+        let held = Duration::seconds(times * i64::from(tlsa.ttl));
+        at = at.max(since.max(next.made).saturating_add(held));
     }
     if at <= now { Roll::Now(RollReason::Aged { since: at }) } else { Roll::Later { at } }
 }
@@ -125,6 +145,9 @@ impl fmt::Display for Roll {
             Self::Now(RollReason::Demanded) => f.write_str("is rolled: on demand"),
             Self::Later { at } => write!(f, "is too young: it is rolled from {}", minute(*at)),
             Self::Unpublished => f.write_str("is not rolled: its TLSA records are not in the zone yet"),
+            Self::Unseen => {
+                f.write_str("is not rolled: not every name server of the zone shows its TLSA records")
+            }
             Self::Incomplete => f.write_str("is not rolled: the next one is not complete; renew it"),
             Self::Expired { at } => {
                 write!(f, "is not rolled: the next one ended at {}; renew it", minute(*at))

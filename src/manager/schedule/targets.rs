@@ -29,6 +29,12 @@ const SAME_KNOT: f64 = 0.1 + 1e-9;
 const MOST_LEFT: f64 = 0.75;
 /// The largest part of the target by which the shift may come closer to the end.
 const MOST_SHIFT: f64 = 0.5;
+/// The part of a lifetime that is left at renewal at least, whatever an authority suggests.
+const LEAST_LEFT: f64 = 0.1;
+/// The same of a short life, of which a tenth would be hours, and a failure or two cost as much.
+const LEAST_LEFT_SHORT: f64 = 1.0 / 6.0;
+/// Days below which a life is short.
+const SHORT_LIFE: f64 = 10.0;
 const DAY: f64 = 86_400.0;
 
 /// The site's table.
@@ -106,13 +112,27 @@ impl Policy<'_> {
         days.min(self.target(lifetime) * MOST_SHIFT)
     }
 
-    /// The time from which a certificate is due; the same in every run.
+    /// The time from which a certificate is due; the same in every run. A suggestion of its authority is kept
+    /// to, earlier or later than our own target, as far as that leaves time for what goes wrong.
     pub fn renew_at(&self, name: &ServiceName, version: &Version) -> OffsetDateTime {
         let lifetime = (version.not_after - version.not_before).as_seconds_f64() / DAY;
+        if let Some(suggested) = version.suggested {
+            return suggested.min(before(version.not_after, least_left(lifetime)));
+        }
         let shift = self.spread(lifetime) * draw(name, &version.serial);
         let left = (self.target(lifetime) + shift).min(lifetime.max(0.0) * MOST_LEFT);
-        version.not_after.saturating_sub(Duration::saturating_seconds_f64(left * DAY))
+        before(version.not_after, left)
     }
+}
+
+fn before(end: OffsetDateTime, days: f64) -> OffsetDateTime {
+    end.saturating_sub(Duration::saturating_seconds_f64(days * DAY))
+}
+
+/// Days left at which a certificate of this lifetime in days is renewed in any case.
+fn least_left(lifetime: f64) -> f64 {
+    let part = if lifetime < SHORT_LIFE { LEAST_LEFT_SHORT } else { LEAST_LEFT };
+    lifetime.max(0.0) * part
 }
 
 fn sound(days: Option<f64>) -> Option<f64> {

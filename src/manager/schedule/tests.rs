@@ -30,6 +30,7 @@ fn version(age: f64, lifetime: f64) -> Version {
         complete: true,
         orphaned: false,
         reconfigured: false,
+        suggested: None,
     }
 }
 
@@ -205,6 +206,56 @@ fn what_is_due() {
     }
 }
 
+/// An authority's suggestion (RFC 9773) decides when, but never leaves less than time for what goes wrong.
+#[test]
+fn what_an_authority_suggests() {
+    let targets = Targets::new(&[], &[]);
+    // A shift would hide what a suggestion does.
+    let policy = Policy { targets: &targets, target: None, spread: None };
+    let suggests = |in_days: f64, age, lifetime| Version {
+        suggested: Some(NOW + days(in_days)),
+        ..version(age, lifetime)
+    };
+    let later = |in_days: f64| Due::Later { at: NOW + days(in_days) };
+    let suggested = |ago: f64, left: f64| {
+        Due::Renew(Reason::Suggested { since: NOW - days(ago), expires: NOW + days(left) })
+    };
+    let ends =
+        |ago: f64, left: f64| Due::Renew(Reason::Ends { since: NOW - days(ago), expires: NOW + days(left) });
+    // name, curr, expected; the own targets are 30 of 90 days, 10 of 45, 2.6 of 6, 60 of 300
+    let cases = [
+        ("later than our target", suggests(5.0, 65.0, 90.0), later(5.0)),
+        ("earlier than our target", suggests(0.0, 10.0, 90.0), suggested(0.0, 80.0)),
+        ("revoked: long ago", suggests(-30.0, 40.0, 90.0), suggested(30.0, 50.0)),
+        ("earlier, but not yet", suggests(3.0, 10.0, 90.0), later(3.0)),
+        ("too late: a tenth is kept", suggests(24.0, 70.0, 90.0), later(11.0)),
+        ("too late, the tenth begins", suggests(24.0, 81.0, 90.0), ends(0.0, 9.0)),
+        ("at the end itself", suggests(9.0, 81.0, 90.0), ends(0.0, 9.0)),
+        ("after the end", suggests(60.0, 60.0, 90.0), later(21.0)),
+        ("after the end of a long one", suggests(400.0, 0.0, 300.0), later(270.0)),
+        ("45 days, as late as it may be", suggests(40.0, 0.0, 45.0), later(40.5 - 0.5)),
+        ("45 days, later than that", suggests(44.0, 0.0, 45.0), later(40.5)),
+        ("ten days: at least one", suggests(9.5, 0.0, 10.0), later(9.0)),
+        ("six days, in its middle", suggests(1.0, 2.0, 6.0), later(1.0)),
+        ("six days: at least one", suggests(3.9, 2.0, 6.0), later(3.0)),
+        ("six days, the sixth begins", suggests(0.9, 5.0, 6.0), ends(0.0, 1.0)),
+        ("a day: at least four hours", suggests(0.9, 0.0, 1.0), later(5.0 / 6.0)),
+        ("ended", suggests(1.0, 91.0, 90.0), Due::Renew(Reason::Expired { at: NOW - days(1.0) })),
+    ];
+    for (case, curr, expected) in cases {
+        assert_eq!(due(&web(), Some(&curr), None, &policy, Demand::Due, NOW), expected, "{case}");
+    }
+    // A successor that its authority wants replaced is none.
+    let (curr, next) = (version(65.0, 90.0), suggests(-1.0, 2.0, 90.0));
+    let found = due(&web(), Some(&curr), Some(&next), &policy, Demand::Due, NOW);
+    assert_eq!(found, ends(5.0, 25.0));
+    let text = suggested(1.0, 9.0).to_string();
+    assert_eq!(
+        text,
+        "is renewed: its authority wants it replaced since 2026-06-30 12:00 UTC; it ends at 2026-07-10 12:00 UTC"
+    );
+}
+
 #[test]
 fn ends_of_time_do_not_overflow() {
     let targets = Targets::new(&[(0.0, f64::MAX)], &[(0.0, f64::MAX)]);
@@ -216,7 +267,7 @@ fn ends_of_time_do_not_overflow() {
         ..version(0.0, 1.0)
     };
     policy.renew_at(&web(), &never);
-    let tlsa = Some(Tlsa { ttl: u32::MAX, published: Some(never.made) });
+    let tlsa = Some(Tlsa { ttl: u32::MAX, shown: Shown::Written(never.made) });
     let wait = Wait { least: Span::MAX, tlsa };
     assert!(matches!(roll(Some(&never), Some(&never), &wait, false, NOW), Roll::Later { .. }));
 }
@@ -233,8 +284,10 @@ fn what_is_rolled() {
     let ended = Some(version(91.0, 90.0));
     let broken = Version { complete: false, ..made(500) };
     let future = Version { not_before: minutes(-5), ..made(500) };
-    let tlsa = |ttl, published: i64| Some(Tlsa { ttl, published: Some(minutes(published)) });
-    let due_to_dns = Some(Tlsa { ttl: 60, published: None });
+    let tlsa = |ttl, age: i64| Some(Tlsa { ttl, shown: Shown::Written(minutes(age)) });
+    let seen = |ttl, age: i64| Some(Tlsa { ttl, shown: Shown::Everywhere(minutes(age)) });
+    let due_to_dns = Some(Tlsa { ttl: 60, shown: Shown::Nowhere });
+    let late = Some(Tlsa { ttl: 60, shown: Shown::Somewhere });
     let gone = Roll::Expired { at: NOW - days(1.0) };
     // name, next, curr, TLSA, force, expected
     let cases = [
@@ -256,6 +309,14 @@ fn what_is_rolled() {
         ("published before: the same key", Some(made(119)), curr.clone(), tlsa(3600, 999), false, later(1)),
         ("not published", Some(made(500)), curr.clone(), due_to_dns, false, Roll::Unpublished),
         ("not published, on demand", Some(made(500)), curr.clone(), due_to_dns, true, demanded),
+        ("seen, a long TTL", Some(made(90)), curr.clone(), seen(7200, 90), false, later(30)),
+        ("seen, a long TTL, waited for", Some(made(120)), curr.clone(), seen(7200, 120), false, aged(0)),
+        ("seen late", Some(made(500)), curr.clone(), seen(3600, 20), false, later(40)),
+        ("seen before: the same key", Some(made(91)), curr.clone(), seen(7200, 999), false, later(29)),
+        ("seen, the site waits longer", Some(made(80)), curr.clone(), seen(60, 70), false, later(10)),
+        ("not seen everywhere", Some(made(500)), curr.clone(), late, false, Roll::Unseen),
+        ("not seen everywhere, the first", Some(made(0)), None, late, false, first),
+        ("not seen everywhere, on demand", Some(made(0)), curr.clone(), late, true, demanded),
         ("incomplete", Some(broken.clone()), curr.clone(), None, true, Roll::Incomplete),
         ("incomplete, the first", Some(broken), None, None, true, Roll::Incomplete),
         ("it has ended", Some(version(91.0, 90.0)), curr.clone(), None, true, gone),

@@ -47,6 +47,9 @@ fn of_service(
         Some(due) => line(out, "", "renewal", due)?,
         None => {}
     }
+    if let Some(roll) = &service.roll {
+        line(out, "", "roll", text::printable(&format!("next {roll}")))?;
+    }
     for problem in &service.problems {
         line(out, "", "problem", problem)?;
     }

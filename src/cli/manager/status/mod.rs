@@ -41,8 +41,13 @@ pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> 
     } else {
         long::write(&mut out, &seen, arguments.sans)?;
     }
-    for action in &seen.pending {
-        writeln!(out, "still to be done: {action}")?;
+    for (told, action) in seen.pending.iter().zip(&seen.actions) {
+        writeln!(out, "still to be done: {told} (since {})", text::time(action.since))?;
+    }
+    for limit in &seen.limits {
+        let about = limit.service.as_ref().map(|service| format!(" about {service}")).unwrap_or_default();
+        let why = text::printable(&limit.why);
+        writeln!(out, "{} is not asked{about} until {}: {why}", limit.directory, text::time(limit.until))?;
     }
     let mut messages = io::stderr().lock();
     for fault in &seen.faults {

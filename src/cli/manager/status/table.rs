@@ -44,6 +44,7 @@ fn renewal(due: &Due, now: OffsetDateTime) -> String {
     match due {
         Due::Later { at } => format!("in {}", days(*at - now)),
         Due::Renew(reason) => format!("now: {reason}"),
+        // What it waits for is among the remarks.
         Due::Waiting { .. } => "next waits to be rolled".to_owned(),
         Due::Ask(reason) => format!("on demand: {reason}"),
     }
@@ -56,6 +57,7 @@ fn remarks(service: &ServiceStatus) -> String {
     };
     let mut remarks: Vec<String> = service.versions.iter().flat_map(of_version).collect();
     remarks.extend(service.problems.iter().cloned());
+    remarks.extend(service.roll.as_ref().map(|roll| format!("next {roll}")));
     remarks.extend(service.requests.last().map(|_| "a request waits for an answer".to_owned()));
     text::printable(&remarks.join("; "))
 }
@@ -91,6 +93,8 @@ mod tests {
             versions,
             requests: Vec::new(),
             due,
+            renew_at: None,
+            roll: None,
             problems: problems.iter().map(|problem| (*problem).to_owned()).collect(),
         };
         let later = Due::Later { at: NOW + Duration::days(30) };
