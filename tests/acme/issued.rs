@@ -128,10 +128,10 @@ fn accounts_are_bound_to_those_kept_elsewhere() {
     assert_eq!((bed.pebble.accounts(), bed.pebble.orders()), (0, 0), "without a binding");
     let binding = format!("ca_eab_kid = '{KEY_ID}'\nca_eab_hmac_file = 'hmac'\n");
     bed.site.authorities(&bed.site.authority("pebble", &bed.pebble, "dns-01", &binding));
-    bed.site.write("hmac", "Zm9yIHNvbWVib2R5IGVsc2Ugc2luY2UgYSBsb25nIHRpbWU");
+    bed.site.secret("hmac", "Zm9yIHNvbWVib2R5IGVsc2Ugc2luY2UgYSBsb25nIHRpbWU");
     bed.manager("renew").exits(1);
     assert_eq!((bed.pebble.accounts(), bed.pebble.orders()), (0, 0), "by another key");
-    bed.site.write("hmac", &format!("{BINDING_KEY}\n"));
+    bed.site.secret("hmac", &format!("{BINDING_KEY}\n"));
     issues(&bed, "lab.test/web", &["www.lab.test"]);
     assert_eq!(bed.pebble.accounts(), 1);
     for secret in [BINDING_KEY, "Zm9yIHNvbWVib2R5"] {

@@ -1,6 +1,7 @@
 //! A site that has its certificates from the bed's authorities: what it has written down, and what it has got.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::pebble::Pebble;
@@ -103,6 +104,12 @@ impl Site {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    /// Writes what only its owner may read.
+    pub fn secret(&self, path: &str, text: &str) {
+        self.write(path, text);
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     pub fn has(&self, path: &str) -> bool {

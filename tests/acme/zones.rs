@@ -51,7 +51,9 @@ impl Zones {
             getrandom::fill(&mut secret).unwrap();
             let secret = BASE64_STANDARD.encode(secret);
             let key = format!("key \"{name}\" {{ algorithm hmac-sha256; secret \"{secret}\"; }};\n");
-            fs::write(place.join(format!("{name}.key")), &key).unwrap();
+            let file = place.join(format!("{name}.key"));
+            fs::write(&file, &key).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
             keys += &key;
         }
         fs::write(place.join("keys"), keys).unwrap();
