@@ -16,7 +16,6 @@ use super::acme::orders::{Open, Orders};
 use super::acme::prove::Provers;
 use super::acme::{self, Granted, Identifier, Progress, Refusal, Wish, renewal};
 use super::config::{Acme, AlternativeName, AuthorityKind, Service};
-use super::deliver::ssh::Door;
 use super::exchangers::Exchangers;
 use super::issue::{self, KeyFrom, Made, Order, encode, reused};
 use super::lineage::{Files, Lineage, Version, VersionName, version};
@@ -242,9 +241,8 @@ impl Desk<'_> {
             }
         };
         let progress = |progress: Progress| (run.world.tell)(&progress.to_string());
-        let told = with_provers(run, self.acme, |prover| {
-            acme::issue(&connection, &wishes, prover, &remember, &progress)
-        });
+        let prover = Provers::new(run, self.acme).telling(run.world.tell);
+        let told = acme::issue(&connection, &wishes, &prover, &remember, &progress);
         for (name, answer) in &told {
             match answer {
                 Ok(granted) => {
@@ -308,20 +306,15 @@ pub fn sweep(run: &Run<'_>) -> Vec<String> {
         AuthorityKind::Acme(acme) => Some(acme),
         _ => None,
     });
-    any.map(|acme| with_provers(run, acme, |prover| prover.sweep())).unwrap_or_default()
+    any.map(|acme| Provers::new(run, acme).sweep()).unwrap_or_default()
 }
 
-/// Proves as the site is configured: on this machine, and on other hosts over OpenSSH.
-fn with_provers<T>(run: &Run<'_>, acme: &Acme, act: impl FnOnce(&Provers<'_>) -> T) -> T {
-    let options = &run.config.site.ssh_options;
-    let shell =
-        |host: &str, script: &str, input: &[u8]| Door::Ssh { host, options }.script(script, &[], input);
-    act(&Provers::new(&run.world, &run.tree, &run.config.site, acme, &shell, &run.world.tell))
-}
+/// What is asked for at one desk.
+type Batch<'c> = (Desk<'c>, Vec<Asked<'c>>);
 
 /// Sorts what is asked for by whom the next choice of each is.
-fn desks<'c>(asked: Vec<Asked<'c>>) -> Vec<(Desk<'c>, Vec<Asked<'c>>)> {
-    let mut sorted: BTreeMap<(&str, Vec<String>), (Desk<'_>, Vec<Asked<'_>>)> = BTreeMap::new();
+fn desks(asked: Vec<Asked<'_>>) -> Vec<Batch<'_>> {
+    let mut sorted: BTreeMap<(&str, Vec<String>), Batch<'_>> = BTreeMap::new();
     for mut one in asked {
         let Some((name, acme)) = one.choices.pop_front() else { continue };
         let contact = acme.contact_for(one.service);

@@ -3,12 +3,16 @@
 //! - a quiet `reseed apply` (four hooks, nothing to do) against `/bin/true`;
 //! - a key with its certificate, made by the library, against `openssl req -x509` doing the same;
 //! - the whole `reseed apply` that makes one certificate, against the same;
-//! - what many certificates cost the manager, against making their keys alone.
+//! - what many certificates cost the manager, against making their keys alone;
+//! - a certificate of a hundred names from Pebble, against lego and certbot; fifty at once, against one.
 //!
 //! Samples of both sides alternate, so that whatever else the machine does hits both; what is
 //! compared is the median.
 
+mod acme;
 mod manager;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -82,6 +86,7 @@ fn main() {
         );
     }
     manager::run();
+    acme::run();
 }
 
 /// Four hooks that apply, each with files of its own.

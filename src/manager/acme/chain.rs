@@ -128,9 +128,7 @@ mod tests {
     }
 
     fn named(text: &str) -> Name {
-        let mut name = Name::default();
-        name.common_name = text.to_owned();
-        name
+        Name { common_name: text.to_owned(), ..Name::default() }
     }
 
     fn names() -> Vec<AlternativeName> {

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_newer_version_and_junk_are_refused() {
-        let fault = |text| Orders::parse(Path::new("o"), text).unwrap_err().to_string();
+        let fault = |text: &str| Orders::parse(Path::new("o"), text).unwrap_err().to_string();
         assert!(fault("version = 2\nnew = 1\n").contains("newer"));
         let entry = |service: &str, request: &str| {
             format!(

@@ -279,7 +279,8 @@ mod tests {
         const WEB: &str =
             "x.example/dh/dh.pem x.example/dh/dhparam.pem x.example/tlsa.x.example x.example/web";
         // name, tables, and for each tree on the host h: its jail, and what it gets
-        let cases: [(&str, &str, &[(&str, &str)]); 11] = [
+        type Pairs = &'static [(&'static str, &'static str)];
+        let cases: [(&str, &str, Pairs); 11] = [
             ("nothing is named", "[web]\nservers = ['h']\n", &[("", ALL)]),
             ("services", "[web]\nservers = ['h']\nsvc_depends = [['x.example', ['web']]]\n", &[("", WEB)]),
             (

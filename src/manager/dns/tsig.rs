@@ -218,7 +218,8 @@ mod tests {
     #[test]
     fn keys() {
         // name, text, algorithm or words and position
-        let cases: Vec<(&str, String, Result<&str, (&str, usize, usize)>)> = vec![
+        type Expected = Result<&'static str, (&'static str, usize, usize)>;
+        let cases: Vec<(&str, String, Expected)> = vec![
             (
                 "as tsig-keygen writes it",
                 format!("key \"acme\" {{\n\talgorithm hmac-sha256;\n\tsecret \"{SECRET}\";\n}};\n"),

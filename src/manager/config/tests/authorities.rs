@@ -15,7 +15,7 @@ fn authorities() {
             contact: Vec::new(),
             binding: None,
             parallel_orders: 10,
-            requests_per_second: 10,
+            requests_per_second: 18,
             http_listen: "[::]:80".parse().unwrap(),
             tls_listen: "[::]:443".parse().unwrap(),
         }))
