@@ -167,8 +167,13 @@ impl Authority {
         let root = Root::open(Path::new("/")).unwrap();
         let top = self.directory.path().to_owned();
         let (tree, config) = (Tree::new(&root, &top), self.config());
-        let world =
-            World { root: &root, top: top.clone(), now: clock::now(), host: "here.example.com".into() };
+        let world = World {
+            root: &root,
+            top: top.clone(),
+            now: clock::now(),
+            host: "here.example.com".into(),
+            tell: |_| {},
+        };
         let settings = Settings::read(&root, &config, false).unwrap();
         let connection = Connection::open(&root, &tree.own("accounts"), &settings, world.now).unwrap();
         let shell = |host: &str, _: &str, _: &[u8]| Err(format!("nobody is to go to {host}"));
