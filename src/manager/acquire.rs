@@ -148,7 +148,11 @@ impl<'c> Asked<'c> {
         }
         let expires = examined.certificate.map(|certificate| certificate.not_after);
         run.tree.draft(&run.lock, name, &version, &files).map_err(|error| error.to_string())?;
-        Ok(Made { version, expires: expires.ok_or("the certificate says no end")? })
+        Ok(Made {
+            version,
+            expires: expires.ok_or("the certificate says no end")?,
+            note: granted.note.clone(),
+        })
     }
 }
 
@@ -242,21 +246,16 @@ impl Desk<'_> {
         };
         let progress = |progress: Progress| (run.world.tell)(&progress.to_string());
         let prover = Provers::new(run, self.acme).telling(run.world.tell);
-        let told = acme::issue(&connection, &wishes, &prover, &remember, &progress);
+        let mut told = BTreeMap::new();
+        for some in wishes.chunks(settings.parallel_orders.max(1)) {
+            told.extend(acme::issue(&connection, some, &prover, &remember, &progress));
+        }
         for (name, answer) in &told {
-            match answer {
-                Ok(granted) => {
-                    granted.note.iter().for_each(|note| (run.world.tell)(&format!("{name}: {note}")))
-                }
-                Err(refusal) => self.limited(run, &mut limits, &settings, Some(name), refusal),
+            if let Err(refusal) = answer {
+                self.limited(run, &mut limits, &settings, Some(name), refusal);
             }
         }
         answers.extend(told);
-        let mut orders = orders.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // What was refused for our sake is over; what was granted is kept until a link leads to it.
-        let is_over = |answer: &Result<Granted, Refusal>| matches!(answer, Err(Refusal::Ours { .. }));
-        answers.iter().filter(|(_, answer)| is_over(answer)).for_each(|(name, _)| orders.close(name));
-        run.save_orders(&orders).map_err(|error| Refusal::ours(error.to_string()))?;
         Ok(answers)
     }
 

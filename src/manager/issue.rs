@@ -53,6 +53,8 @@ pub struct Made {
     pub version: VersionName,
     /// Until when it is valid.
     pub expires: OffsetDateTime,
+    /// What is otherwise than wished, for people.
+    pub note: Option<String>,
 }
 
 /// Makes versions. The serials are recorded before this returns, so that none is used twice even when no
@@ -265,7 +267,7 @@ fn one(
         return Err(format!("what was made is not whole: {problem}"));
     }
     run.tree.draft(&run.lock, &service.name, &task.version, &files).map_err(|error| error.to_string())?;
-    Ok((Made { version: task.version.clone(), expires: issued.not_after }, files))
+    Ok((Made { version: task.version.clone(), expires: issued.not_after, note: None }, files))
 }
 
 /// The text of a version's own records; what is published is the group's file.

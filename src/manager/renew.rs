@@ -105,7 +105,7 @@ pub fn renew(world: World<'_>, request: &Request) -> Result<Report, ManagerError
 
 /// Has public authorities' directories for tests sign: the same on a tree apart, of which nobody is told.
 fn try_out(world: World<'_>, request: &Request) -> Result<Report, ManagerError> {
-    let run = Run::begin_test(world)?;
+    let run = if request.dry_run { Run::watch_test(world)? } else { Run::begin_test(world)? };
     let mut names = select(&run.config, &request.selection).map_err(ManagerError::Usage)?;
     names.retain(|name| run.service(name).is_ok_and(|service| !run.config.acme(service).is_empty()));
     let lineages = run.lineages(&names, request.dry_run);
@@ -141,6 +141,9 @@ pub(super) fn make(
 /// What was put in order before anything else, and what cannot be touched.
 pub fn opening(run: &Run<'_>, lineages: &Lineages) -> Report {
     let mut report = Report::default();
+    if run.is_interrupted {
+        report.repaired.push("An interrupted earlier run would be put in order.".to_owned());
+    }
     if run.recovered > 0 {
         report.repaired.push("An interrupted earlier run was put in order.".to_owned());
     }
@@ -270,6 +273,7 @@ fn link(
                     fresh: vec![made.version.clone()],
                     name: name.clone(),
                 });
+                report.notes.extend(made.note.map(|note| format!("{name}: {note}")));
                 let reason = reasons.get(&name).cloned().unwrap_or_default();
                 Outcome::Made { version: made.version, reason, expires: made.expires, reused_key }
             }

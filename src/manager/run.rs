@@ -76,6 +76,8 @@ pub struct Run<'a> {
     pub is_test: bool,
     /// How many interrupted runs were put in order.
     pub recovered: usize,
+    /// An interrupted run is to be put in order, which one that only looks does not do.
+    pub is_interrupted: bool,
     /// The lock itself.
     pub lock: Lock,
     /// What it has asked name servers.
@@ -106,11 +108,11 @@ pub fn recorded<'a>(
     dry_run: bool,
     story: impl FnOnce(&Run<'a>) -> Result<Report, ManagerError>,
 ) -> Result<Report, ManagerError> {
+    if dry_run {
+        return story(&Run::watch(world)?);
+    }
     let run = Run::begin(world)?;
     let told = story(&run);
-    if dry_run {
-        return told;
-    }
     let failed = told.as_ref().map_or(true, Report::has_failed);
     let remembered = run.remember(command, failed);
     told.map(|mut report| {
@@ -129,6 +131,15 @@ impl<'a> Run<'a> {
         Self::begin_at(world, &top, false)
     }
 
+    /// The same for a run that only looks: what an earlier one left is not put in order, and nothing is made.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn watch(world: World<'a>) -> Result<Self, ManagerError> {
+        let top = world.top.clone();
+        Self::watch_at(world, &top, false)
+    }
+
     /// The same for a run that only tries: what it makes lies apart, in `.reseed/staging`, and is never served.
     ///
     /// # Errors
@@ -136,6 +147,17 @@ impl<'a> Run<'a> {
     pub fn begin_test(world: World<'a>) -> Result<Self, ManagerError> {
         let apart = Tree::new(world.root, &world.top).own(STAGING);
         Self::begin_at(world, &apart, true)
+    }
+
+    /// Both: only looks at what a run that only tries would do.
+    ///
+    /// # Errors
+    /// [`ManagerError`]
+    pub fn watch_test(world: World<'a>) -> Result<Self, ManagerError> {
+        let apart = Tree::new(world.root, &world.top).own(STAGING);
+        // Where none has tried yet, there is nothing to be seen.
+        let there = if world.root.status(&apart)?.is_some() { apart } else { world.top.clone() };
+        Self::watch_at(world, &there, true)
     }
 
     /// The state tree of runs that only try.
@@ -148,9 +170,21 @@ impl<'a> Run<'a> {
         let tree = Tree::new(world.root, top);
         let lock = tree.lock()?.ok_or(ManagerError::Busy)?;
         let recovered = tree.recover(&lock)?;
+        Ok(Self { recovered, ..Self::with(world, config, tree, is_test, lock) })
+    }
+
+    fn watch_at(world: World<'a>, top: &Path, is_test: bool) -> Result<Self, ManagerError> {
+        let config = configuration(&world)?;
+        let tree = Tree::new(world.root, top);
+        let lock = tree.watch()?.ok_or(ManagerError::Busy)?;
+        Ok(Self { is_interrupted: tree.is_interrupted()?, ..Self::with(world, config, tree, is_test, lock) })
+    }
+
+    fn with(world: World<'a>, config: Configuration, tree: Tree<'a>, is_test: bool, lock: Lock) -> Self {
         let production = Production::new(world.root, &config.site.production);
         let (exchangers, began) = (exchangers::Memory::default(), Instant::now());
-        Ok(Self { world, config, tree, production, is_test, recovered, lock, exchangers, began })
+        let (recovered, is_interrupted) = (0, false);
+        Self { world, config, tree, production, is_test, recovered, is_interrupted, lock, exchangers, began }
     }
 
     /// The present time, while `world.now` is that at which it began.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use time::OffsetDateTime;
 
 use super::acme::renewal::{self, Windows};
+use super::ca::register::{REVOKED, Revocations};
 use super::ca::signing;
 use super::config::{AlternativeName, Configuration, Service, Signing};
 use super::lineage::Version;
@@ -23,6 +24,8 @@ pub struct Seer<'a> {
     tree: &'a Tree<'a>,
     config: &'a Configuration,
     chains: BTreeMap<ServiceName, Option<Vec<u8>>>,
+    /// By whose record it is.
+    revoked: BTreeMap<ServiceName, Vec<Serial>>,
     windows: Windows,
 }
 
@@ -33,7 +36,7 @@ impl<'a> Seer<'a> {
         let path = tree.own(renewal::RECORD);
         let text = tree.root().text(&path).ok().flatten();
         let windows = text.and_then(|text| Windows::parse(&path, &text).ok()).unwrap_or_default();
-        Self { tree, config, chains: BTreeMap::new(), windows }
+        Self { tree, config, chains: BTreeMap::new(), revoked: BTreeMap::new(), windows }
     }
 
     /// What the schedule sees; nothing when the certificate says nothing.
@@ -41,6 +44,7 @@ impl<'a> Seer<'a> {
         let certificate = version.certificate.as_ref()?;
         Some(schedule::Version {
             orphaned: self.is_orphaned(service, version),
+            revoked: self.is_revoked(service, certificate),
             reconfigured: self.is_reconfigured(service, certificate),
             suggested: self.suggested(service, version),
             ..dates(version)?
@@ -64,6 +68,24 @@ impl<'a> Seer<'a> {
             signing::files(tree, by).ok().flatten().and_then(|files| files.full_chain)
         });
         chain.is_some() && *chain != version.files.chain
+    }
+
+    /// Says whether it was revoked from here: an authority of ours has a record of that, and a service that a
+    /// public one signs has its own.
+    fn is_revoked(&mut self, service: &Service, certificate: &Certificate) -> bool {
+        let keeper = match self.config.signing(service) {
+            Some(Signing::Own(by, _)) => &by.name,
+            Some(Signing::Acme(..)) => &service.name,
+            _ => return false,
+        };
+        let tree = self.tree;
+        let revoked = self.revoked.entry(keeper.clone()).or_insert_with_key(|keeper| {
+            let path = tree.service(keeper).join(REVOKED);
+            let text = tree.root().text(&path).ok().flatten();
+            let record = text.and_then(|text| Revocations::parse(&path, &text).ok()).unwrap_or_default();
+            record.revoked.iter().map(|one| one.serial).collect()
+        });
+        certificate.serial.is_some_and(|serial| revoked.contains(&serial))
     }
 
     /// Says whether the names that are configured are others by now. Somebody else's authority may have put in
@@ -104,6 +126,7 @@ pub fn dates(version: &Version) -> Option<schedule::Version> {
         made: version.made.unwrap_or(certificate.not_before),
         complete: version.is_sound(),
         orphaned: false,
+        revoked: false,
         reconfigured: false,
         suggested: None,
     })

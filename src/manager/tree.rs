@@ -63,6 +63,27 @@ impl<'a> Tree<'a> {
         self.root.lock(&self.own("lock"))
     }
 
+    /// Keeps runs out as long as it is held, and makes nothing for that: of a tree in which none ever ran, its
+    /// directory stands for the lock. Nothing when another run holds it.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn watch(&self) -> Result<Option<Lock>, PathError> {
+        let lock = self.own("lock");
+        match self.root.status(&lock)? {
+            Some(_) => self.root.lock(&lock),
+            None => self.root.hold(&self.top),
+        }
+    }
+
+    /// Says whether an interrupted run is to be put in order.
+    ///
+    /// # Errors
+    /// [`PathError`]
+    pub fn is_interrupted(&self) -> Result<bool, PathError> {
+        transaction::is_interrupted(self.place())
+    }
+
     /// Where its transactions are written down.
     fn place(&self) -> Place<'a> {
         Place { root: self.root, journals: self.own("journal") }

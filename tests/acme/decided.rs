@@ -153,7 +153,10 @@ fn passing_failures_are_tried_again() {
         alone.manager("renew").exits(0);
         eprintln!("acme: {fault:?} everywhere: issued after {:.1} s", began.elapsed().as_secs_f64());
         let state = alone.standin.state();
-        assert_eq!(state.faults.iter().map(|(operation, _)| *operation).collect::<Vec<_>>(), [], "{fault:?}");
+        // Where another answer brought a nonce, nobody asks for one.
+        let left =
+            state.faults.iter().map(|(operation, _)| *operation).filter(|of| *of != Operation::NewNonce);
+        assert_eq!(left.collect::<Vec<_>>(), [], "{fault:?}");
         assert_eq!((state.accounts.len(), state.certificates.len()), (1, 1), "{fault:?}");
         assert_eq!(state.breaches, Vec::<String>::new(), "{fault:?}");
     }

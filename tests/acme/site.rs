@@ -51,7 +51,11 @@ impl Site {
 
     /// Writes `ssl-mgr.conf` with further globals and tables.
     pub fn configure(&self, globals: &str, tables: &str) {
-        self.write("conf.d/ssl-mgr.conf", &format!("{}{globals}{}{tables}", self.globals, self.tables));
+        let key = |line: &str| line.split(" = ").next().unwrap_or_default().to_owned();
+        let given: Vec<String> = globals.lines().map(key).collect();
+        let kept = self.globals.split_inclusive('\n').filter(|line| !given.contains(&key(line)));
+        let kept: String = kept.collect();
+        self.write("conf.d/ssl-mgr.conf", &format!("{kept}{globals}{}{tables}", self.tables));
     }
 
     /// The table of an authority.

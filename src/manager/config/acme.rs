@@ -15,7 +15,7 @@ const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// Its directory for tests.
 const LETS_ENCRYPT_STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 /// Orders at the same time, where nothing is configured.
-const PARALLEL_ORDERS: i64 = 10;
+const PARALLEL_ORDERS: i64 = 20;
 /// Requests in a second, where nothing is configured: a little below what Let's Encrypt lets anybody do.
 const REQUESTS_PER_SECOND: i64 = 18;
 

@@ -285,7 +285,7 @@ impl<'t> Task<'t, '_> {
             return Err(format!("what was put together is not whole: {problem}"));
         }
         run.tree.draft(&run.lock, name, &version, &files).map_err(|error| error.to_string())?;
-        Ok(Made { version, expires: piece.says.not_after })
+        Ok(Made { version, expires: piece.says.not_after, note: None })
     }
 }
 

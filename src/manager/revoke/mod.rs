@@ -84,9 +84,7 @@ fn take_back(run: &Run<'_>, request: &Request) -> Result<Report, ManagerError> {
     let mut report = Report::default();
     report.done.push(format!("{name}: {serial} is revoked ({})", request.reason));
     write(run, &by, revocations, &mut report)?;
-    report
-        .notes
-        .push(format!("{name} goes on serving it until `reseed manager renew --force {name}` and `roll`"));
+    report.notes.push(until_renewed(&name));
     Ok(report)
 }
 
@@ -211,6 +209,11 @@ fn issued(run: &Run<'_>, by: &ServiceName) -> Result<Vec<Issued>, ManagerError> 
     let path = run.tree.service(by).join(ISSUED);
     let text = run.world.root.tail(&path, u64::MAX)?;
     Ok(Issued::parse(&path, &text.unwrap_or_default())?)
+}
+
+/// What is still to be done about a certificate that was revoked.
+fn until_renewed(name: &ServiceName) -> String {
+    format!("{name} goes on serving it until `reseed manager renew {name}` and `reseed manager roll {name}`")
 }
 
 /// What an authority has revoked.

@@ -3,6 +3,7 @@
 use super::super::acme::account::{Connection, Settings};
 use super::super::acme::{self, By};
 use super::super::acquire::ACCOUNTS;
+use super::super::ca::register::{REVOKED, Revoked};
 use super::super::config::{Acme, Service};
 use super::super::lineage::Version;
 use super::super::report::Report;
@@ -10,6 +11,7 @@ use super::super::run::{ManagerError, Run};
 use super::Request;
 use crate::pki::container;
 use crate::pki::key::PrivateKey;
+use crate::transaction::replace;
 
 /// Has a certificate revoked by whichever of the service's authorities has signed it.
 ///
@@ -27,12 +29,11 @@ pub fn revoke(run: &Run<'_>, service: &Service, request: &Request) -> Result<Rep
     for (authority, acme) in run.config.acme(service) {
         match at(run, acme, service, &certificate, key.as_ref(), request) {
             Ok(()) => {
+                remember(run, &version, service, request)?;
                 let mut report = Report::default();
                 let what = format!("{name}: {} is revoked by {authority} ({})", version.name, request.reason);
                 report.done.push(what);
-                report.notes.push(format!(
-                    "{name} goes on serving it until `reseed manager renew --force {name}` and `roll`"
-                ));
+                report.notes.push(super::until_renewed(name));
                 return Ok(report);
             }
             Err(error) => errors.push(format!("{authority}: {error}")),
@@ -57,6 +58,30 @@ fn find(run: &Run<'_>, service: &Service, request: &Request) -> Result<Version, 
         }
     }
     Err(ManagerError::Usage(format!("no version of {name} has the serial {serial}")))
+}
+
+/// Remembers it, so that the certificate is due.
+fn remember(
+    run: &Run<'_>,
+    version: &Version,
+    service: &Service,
+    request: &Request,
+) -> Result<(), ManagerError> {
+    let Some(serial) = version.certificate.as_ref().and_then(|certificate| certificate.serial) else {
+        return Ok(());
+    };
+    let mut revocations = super::revocations(run, &service.name).map_err(ManagerError::Failed)?;
+    revocations.revoked.retain(|one| one.serial != serial);
+    let service_name = service.name.to_string();
+    revocations.revoked.push(Revoked {
+        serial,
+        service: service_name,
+        at: run.world.now,
+        reason: request.reason,
+    });
+    let path = run.tree.service(&service.name).join(REVOKED);
+    let text = revocations.to_text().map_err(ManagerError::Failed)?;
+    Ok(replace(run.world.root, &path, text.as_bytes(), 0o644)?)
 }
 
 fn at(

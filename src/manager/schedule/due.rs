@@ -75,6 +75,8 @@ pub enum Reason {
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
     },
+    /// Its authority has taken it back.
+    Revoked,
     /// Its authority has another key now.
     Orphaned,
     /// The names that are configured are others now.
@@ -111,6 +113,8 @@ fn wrong(name: &ServiceName, version: &Version, policy: &Policy<'_>, now: Offset
     let since = policy.renew_at(name, version);
     if version.not_after <= now {
         Some(Reason::Expired { at: version.not_after })
+    } else if version.revoked {
+        Some(Reason::Revoked)
     } else if version.orphaned {
         Some(Reason::Orphaned)
     } else if version.reconfigured {
@@ -160,6 +164,7 @@ impl fmt::Display for Reason {
                 minute(*expires)
             ),
             Self::Expired { at } => write!(f, "it ended at {}", minute(*at)),
+            Self::Revoked => f.write_str("it is revoked"),
             Self::Orphaned => f.write_str("its authority has another key now"),
             Self::Reconfigured => f.write_str("its names are not those that are configured"),
             Self::Demanded => f.write_str("on demand"),

@@ -39,6 +39,8 @@ pub struct Version {
     pub complete: bool,
     /// An authority of ours signed it with a key that it no longer has.
     pub orphaned: bool,
+    /// Whoever signed it has taken it back.
+    pub revoked: bool,
     /// Its names are no longer those that are configured.
     pub reconfigured: bool,
     /// When whoever signed it wants it to be renewed (RFC 9773), where that is known.

@@ -31,6 +31,7 @@ fn version(age: f64, lifetime: f64) -> Version {
         orphaned: false,
         reconfigured: false,
         suggested: None,
+        revoked: false,
     }
 }
 

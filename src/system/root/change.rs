@@ -309,11 +309,23 @@ impl Root {
             .mode(Mode::S_IRUSR | Mode::S_IWUSR)
             .resolve(ResolveFlag::RESOLVE_BENEATH);
         let handle = open_at(&parent, name, how).map_err(|error| PathError::new(path, error))?;
-        match Flock::lock(File::from(handle), FlockArg::LockExclusiveNonblock) {
-            Ok(held) => Ok(Some(Lock { _held: held })),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, error)) => Err(PathError::new(path, error)),
-        }
+        hold(File::from(handle), path)
+    }
+
+    /// Locks a directory that is there, and changes nothing; nothing when it is locked already.
+    ///
+    /// # Errors
+    /// [`PathError`] when it cannot be opened.
+    pub fn hold(&self, path: &Path) -> Result<Option<Lock>, PathError> {
+        hold(File::from(self.open_directory(&self.resolve(path)?, OFlag::O_RDONLY)?), path)
+    }
+}
+
+fn hold(file: File, path: &Path) -> Result<Option<Lock>, PathError> {
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(held) => Ok(Some(Lock { _held: held })),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, error)) => Err(PathError::new(path, error)),
     }
 }
 

@@ -21,8 +21,7 @@ pub(super) async fn finish(
     turn: &Semaphore,
 ) -> Result<Granted, Refusal> {
     if let Err(unseen) = all_seen(&open, seen).await {
-        let _turn = turn.acquire().await;
-        abandon(&mut open.order).await;
+        // The order stays as it is: a later run goes on with it, and with the same proofs, which may be seen by then.
         return Err(Refusal::ours(format!("not sent to validation: {unseen}")));
     }
     let _turn = turn.acquire().await;

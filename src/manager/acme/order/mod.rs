@@ -49,7 +49,7 @@ impl Desk<'_> {
 /// Orders certificates and brings home what is granted; one that fails holds up no other.
 ///
 /// `ordered` is called with the URL of an order before anything else is sent about it. A refusal of the authority
-/// leaves the order as it stands, for [`Wish::resume`]; after one of ours another one is to be made.
+/// and one of ours leave the order as it stands, for [`Wish::resume`]; of no use any more, it is replaced then.
 pub fn issue(
     connection: &Connection,
     wishes: &[Wish],

@@ -14,7 +14,7 @@ fn authorities() {
             trust: None,
             contact: Vec::new(),
             binding: None,
-            parallel_orders: 10,
+            parallel_orders: 20,
             requests_per_second: 18,
             http_listen: "[::]:80".parse().unwrap(),
             tls_listen: "[::]:443".parse().unwrap(),
