@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use super::responder::PATH;
 use crate::manager::acme::{Identifier, Proof};
 
-/// For all of them together; an authority waits while we look.
-const TIME: Duration = Duration::from_secs(4);
+/// For all of them together: as long as an authority takes.
+const TIME: Duration = Duration::from_secs(1);
 /// For one address.
 const CONNECTION: Duration = Duration::from_secs(2);
 /// Names at a time.

@@ -132,14 +132,15 @@ impl<'a> Provers<'a> {
         let mut there = Vec::new();
         for (number, placed) in self.files.place(servers, web_root, proofs) {
             match placed {
-                Ok(()) => there.extend(proofs.iter().find(|(one, _)| *one == number)),
+                Ok(()) => {
+                    there.extend(proofs.iter().find(|(one, _)| *one == number));
+                    seen(number, Ok(()));
+                }
                 Err(error) => seen(number, Err(error)),
             }
         }
-        look::look(&there, |number, notes| {
-            notes.iter().for_each(|note| (self.tell)(note));
-            seen(number, Ok(()));
-        });
+        // The authority looks meanwhile; nobody waits for what we see.
+        look::look(&there, |_, notes| notes.iter().for_each(|note| (self.tell)(note)));
     }
 
     /// A server of our own for http-01.
