@@ -15,7 +15,7 @@ use super::acme::limits::Limits;
 use super::acme::orders::{Open, Orders};
 use super::acme::prove::Provers;
 use super::acme::{self, Granted, Identifier, Progress, Refusal, Wish, renewal};
-use super::config::{Acme, AlternativeName, AuthorityKind, Service};
+use super::config::{Acme, AlternativeName, AuthorityKind, Service, Validation};
 use super::exchangers::Exchangers;
 use super::issue::{self, KeyFrom, Made, Order, encode, reused};
 use super::lineage::{Files, Lineage, Version, VersionName, version};
@@ -247,8 +247,8 @@ impl Desk<'_> {
         let progress = |progress: Progress| (run.world.tell)(&progress.to_string());
         let prover = Provers::new(run, self.acme).telling(run.world.tell);
         let mut told = BTreeMap::new();
-        for some in wishes.chunks(settings.parallel_orders.max(1)) {
-            told.extend(acme::issue(&connection, some, &prover, &remember, &progress));
+        for some in batches(wishes, settings.parallel_orders) {
+            told.extend(acme::issue(&connection, &some, &prover, &remember, &progress));
         }
         for (name, answer) in &told {
             if let Err(refusal) = answer {
@@ -275,6 +275,24 @@ impl Desk<'_> {
             tracing::warn!("{}: its limit is not on disk: {error}", self.name);
         }
     }
+}
+
+/// What is ordered at the same time: at most so many, and by tls-alpn-01 no name twice, since a handshake shows one
+/// proof only (RFC 8737 section 3).
+fn batches(wishes: Vec<Wish>, most: usize) -> Vec<Vec<Wish>> {
+    let mut batches: Vec<Vec<Wish>> = Vec::new();
+    for wish in wishes {
+        let clashes = |other: &Wish| {
+            let shows_one = wish.kind == Validation::Alpn && other.kind == Validation::Alpn;
+            shows_one && wish.identifiers.iter().any(|one| other.identifiers.contains(one))
+        };
+        let fits = |batch: &&mut Vec<Wish>| batch.len() < most.max(1) && !batch.iter().any(clashes);
+        match batches.iter_mut().find(fits) {
+            Some(batch) => batch.push(wish),
+            None => batches.push(vec![wish]),
+        }
+    }
+    batches
 }
 
 /// Forgets orders and requests that were answered by what `next` leads to now.
@@ -321,4 +339,50 @@ fn desks(asked: Vec<Asked<'_>>) -> Vec<Batch<'_>> {
         sorted.entry((name, contact.clone())).or_insert_with(desk).1.push(one);
     }
     sorted.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ordered_at_the_same_time() {
+        use Validation::{Alpn, Dns};
+        type Rows = &'static [(&'static str, Validation, &'static [&'static str])];
+        let cases: [(&str, usize, Rows, &str); 6] = [
+            ("nothing", 2, &[], ""),
+            (
+                "as many as may be",
+                2,
+                &[("a", Dns, &["x"]), ("b", Dns, &["y"]), ("c", Dns, &["z"])],
+                "a b | c",
+            ),
+            ("none is one", 0, &[("a", Dns, &["x"]), ("b", Dns, &["y"])], "a | b"),
+            ("a zone shows many proofs", 9, &[("a", Dns, &["x"]), ("b", Dns, &["x"])], "a b"),
+            (
+                "a handshake shows one",
+                9,
+                &[("a", Alpn, &["x", "y"]), ("b", Alpn, &["y"]), ("c", Alpn, &["z"])],
+                "a c | b",
+            ),
+            ("of either kind", 9, &[("a", Alpn, &["x"]), ("b", Dns, &["x"])], "a b"),
+        ];
+        for (case, most, rows, expected) in cases {
+            let wish = |(name, kind, names): &(&str, Validation, &[&str])| Wish {
+                service: ServiceName::new("example.com", name).unwrap(),
+                identifiers: names.iter().map(|name| Identifier::Dns((*name).to_owned())).collect(),
+                csr: Vec::new(),
+                kind: *kind,
+                profile: None,
+                preferred_chain: None,
+                replaces: None,
+                resume: None,
+            };
+            let found = batches(rows.iter().map(wish).collect(), most);
+            let text = |batch: &Vec<Wish>| {
+                batch.iter().map(|wish| wish.service.service().to_owned()).collect::<Vec<_>>().join(" ")
+            };
+            assert_eq!(found.iter().map(text).collect::<Vec<_>>().join(" | "), expected, "{case}");
+        }
+    }
 }
