@@ -20,16 +20,24 @@ impl Shared {
     pub(super) fn answer(&self, request: &Request) -> Option<Response> {
         let words: Vec<&str> = request.path.trim_matches('/').split('/').collect();
         let operation = operation(&words);
-        let (delay, fault) = {
+        let (delay, fault, about) = {
             let mut state = self.state();
             if let Some(operation) = operation {
                 state.requests.push((std::time::Instant::now(), operation));
             }
             let found = state.faults.iter().position(|(meant, _)| Some(*meant) == operation);
-            (state.delay, found.map(|index| state.faults.remove(index).1))
+            let fault = found.map(|index| state.faults.remove(index).1);
+            let about = match operation {
+                // No order has such a number; each is one by itself.
+                Some(Operation::NewOrder) => Some(usize::MAX - state.requests.len()),
+                _ => words.get(1).and_then(|word| word.parse().ok()).filter(|_| words[0] != "accounts"),
+            };
+            state.begins(about);
+            (state.delay, fault, about)
         };
         std::thread::sleep(delay);
         let mut state = self.state();
+        state.ends(about);
         let response = match (fault, operation) {
             (Some(fault), _) => fault.response()?,
             (None, None) => problem(404, "malformed", &format!("there is no {}", request.path), json!({})),
@@ -266,7 +274,6 @@ impl Shared {
             polls: state.processing.0,
         };
         state.orders.push(order);
-        state.most_orders = state.most_orders.max(state.under_way());
         let index = state.orders.len() - 1;
         let document = self.order_document(index, &state.orders[index]);
         Ok(Response::json(201, &document).with("Location", self.url(&format!("order/{index}"))))

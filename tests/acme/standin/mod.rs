@@ -99,8 +99,10 @@ pub struct State {
     pub accounts: Vec<Account>,
     pub orders: Vec<Order>,
     pub certificates: Vec<Certificate>,
-    /// Most orders that were on their way at one time.
+    /// Most orders that were spoken about at one time; one that only waits for its proofs to be seen is not.
     pub most_orders: usize,
+    /// The orders that are spoken about now, once for each request.
+    spoken_of: Vec<usize>,
     nonces: BTreeSet<String>,
 }
 
@@ -263,15 +265,24 @@ impl Default for State {
             orders: Vec::new(),
             certificates: Vec::new(),
             most_orders: 0,
+            spoken_of: Vec::new(),
             nonces: BTreeSet::new(),
         }
     }
 }
 
 impl State {
-    /// Orders that are neither done nor lost.
-    fn under_way(&self) -> usize {
-        self.orders.iter().filter(|order| !matches!(order.status, "valid" | "invalid")).count()
+    /// A request about an order begins. One for a new order is about that which it will become.
+    fn begins(&mut self, order: Option<usize>) {
+        self.spoken_of.extend(order);
+        let distinct: BTreeSet<usize> = self.spoken_of.iter().copied().collect();
+        self.most_orders = self.most_orders.max(distinct.len());
+    }
+
+    fn ends(&mut self, order: Option<usize>) {
+        if let Some(at) = self.spoken_of.iter().position(|spoken| Some(*spoken) == order) {
+            self.spoken_of.swap_remove(at);
+        }
     }
 
     fn nonce(&mut self) -> String {
