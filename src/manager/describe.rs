@@ -311,7 +311,8 @@ mod tests {
             of(&outlooks, "example.com/mail-rsa").to_string(),
             "example.com/mail-rsa (Mail)\n\
             \x20 for        example.com, smtp.example.com, imap.example.com\n\
-            \x20 signed by  le-dns, by ACME, validated over dns, profile classic, chain ISRG Root X2\n\
+            \x20 signed by  le-dns, by ACME at https://acme-v02.api.letsencrypt.org/directory, validated by dns-01, \
+             profile classic, chain ISRG Root X2\n\
             \x20 key        rsa4096\n\
             \x20 lives      as le-dns decides\n\
             \x20 renewed    with 30 days (± 5 days) left of 90, 30 days (± 5 days) left of 45, \
@@ -334,7 +335,10 @@ mod tests {
             \x20            /usr/local/sbin/zone-refresh --serial_bump example.com\n"
         );
         let web = of(&outlooks, "example.com/web-ec");
-        assert_eq!(web.signer, "le-http, by ACME, validated over http");
+        assert_eq!(
+            web.signer,
+            "le-http, by ACME at https://acme-v02.api.letsencrypt.org/directory, validated by http-01"
+        );
         assert_eq!(
             web.renewal,
             "with 28 days (± 2.5 days) left of 90, 12 days (± 1.5 days) left of 45, 2.4 days (± 0.3 days) left of 6"

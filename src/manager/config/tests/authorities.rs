@@ -15,7 +15,7 @@ fn authorities() {
             contact: Vec::new(),
             binding: None,
             parallel_orders: 20,
-            requests_per_second: 18,
+            requests_per_second: 100,
             http_listen: "[::]:80".parse().unwrap(),
             tls_listen: "[::]:443".parse().unwrap(),
         }))
