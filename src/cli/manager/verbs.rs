@@ -83,7 +83,8 @@ impl Renew {
 /// Make `next` into `curr` where it is old enough
 ///
 /// Old enough is what min_roll_mins says, and the TTL of the old TLSA records since every name server of the zone
-/// shows the new ones; where there is no [[dns_primary]] to ask, twice the TTL since they are in the zone. Then the production copy is exchanged, who depends on what has changed is told, and the old TLSA records go last.
+/// shows the new ones; where there is no `[[dns_primary]]` to ask, twice the TTL since they are in the zone. Then the
+/// production copy is exchanged, who depends on what has changed is told, and the old TLSA records go last.
 #[derive(Debug, clap::Args)]
 pub struct Roll {
     /// Roll at any age

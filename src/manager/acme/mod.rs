@@ -12,7 +12,7 @@
 pub mod account;
 pub mod chain;
 pub mod client;
-mod failure;
+pub mod failure;
 pub mod jws;
 pub mod limits;
 mod order;
