@@ -144,7 +144,10 @@ fn a_certificate_of_version_1_is_seen() {
 
 #[test]
 fn what_cannot_be_asked() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Bound and not listening: another test that wants a port does not get this one.
+    let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    held.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let port = held.local_addr().unwrap().as_socket().unwrap().port();
     let nobody = format!("127.0.0.1:{port}/tls");
     let cases = [
         (vec![nobody.as_str()], 1, "nobody listens"),

@@ -286,7 +286,10 @@ fn who_does_not_have_the_key_is_not_believed() {
 
 #[test]
 fn nobody_listens() {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    // Bound and not listening: another test that wants a port does not get this one.
+    let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    held.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let port = held.local_addr().unwrap().as_socket().unwrap().port();
     assert_eq!(ask_one(&endpoint(port, Protocol::Tls), Effort::Glance)[0], Answer::Closed);
 }
 

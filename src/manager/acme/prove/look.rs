@@ -151,9 +151,10 @@ mod tests {
 
     #[test]
     fn a_name_without_address_and_a_closed_port_are_told() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        // Bound and not listening: another test that wants a port does not get this one.
+        let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        held.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let port = held.local_addr().unwrap().as_socket().unwrap().port();
         let proof = |identifier| Proof {
             service: crate::manager::name::ServiceName::parse("example.com/web").unwrap(),
             identifier,
