@@ -249,10 +249,11 @@ fn survives(helper: &str, has_flock: bool, stride: usize) {
 }
 
 #[test]
-fn the_script_is_clean() {
+fn the_scripts_for_hosts_are_clean() {
     if has("shellcheck") {
-        let script = support::here().join("../src/manager/deliver/place.sh");
-        support::checked(Command::new("shellcheck").arg(script));
+        let scripts = ["deliver/place.sh", "acme/prove/tokens.sh"];
+        let manager = support::here().join("../src/manager");
+        support::checked(Command::new("shellcheck").args(scripts.map(|script| manager.join(script))));
     }
 }
 

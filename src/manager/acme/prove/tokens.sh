@@ -1,3 +1,4 @@
+#!/bin/sh
 # Runs on a web server, for the tokens of http-01. What is to be done comes on standard input, a line each: a verb,
 # a blank, and a path to the end of the line, in which nothing is special. The first failure ends it.
 umask 022
