@@ -54,7 +54,6 @@ impl Pebble {
     /// Nothing when it is not installed.
     fn start(environment: &[(&str, &str)], wants_binding: bool) -> Option<Self> {
         if !support::has("pebble") {
-            support::skipped("pebble is missing");
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
@@ -320,7 +319,6 @@ fn accounts_are_bound_where_that_is_wanted() {
 fn certbots_account_is_taken_over_as_it_is() {
     let Some(pebble) = Pebble::start(&[], false) else { return };
     if !support::has("certbot") {
-        support::skipped("certbot is missing");
         return;
     }
     let (disk, settings) = (Disk::new(), pebble.settings());
@@ -507,7 +505,6 @@ fn the_preferred_chain_and_what_an_authority_does_not_have() {
     let environment = [("PEBBLE_ALTERNATE_ROOTS", "2"), ("PEBBLE_CHAIN_LENGTH", "2")];
     let Some(pebble) = Pebble::start(&environment, false) else { return };
     if !support::has("curl") {
-        support::skipped("curl is missing");
         return;
     }
     let connection = Disk::new().open(&pebble.settings()).unwrap();

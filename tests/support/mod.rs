@@ -529,7 +529,11 @@ pub fn has(tool: &str) -> bool {
     let package = match tool {
         "certtool" | "gnutls-cli" => "gnutls-bin",
         "named" => "bind9",
-        "named-checkzone" => "bind9-utils",
+        "named-checkzone" | "rndc" | "dnssec-dsfromkey" => "bind9-utils",
+        "dig" => "bind9-dnsutils",
+        "ip" => "iproute2",
+        "nginx" => "nginx-light",
+        "pebble-challtestsrv" => "pebble",
         other => other,
     };
     found || skipped(&format!("install {package} (tests/run does)"))
