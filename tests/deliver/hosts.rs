@@ -14,8 +14,8 @@ use crate::support::{Ran, can_mount, has};
 const CURR: &str = "example.com/web/curr";
 
 fn can_have_hosts() -> bool {
-    let tools = ["ip", "unshare", "nsenter", "ss", "ssh", "ssh-keygen", "openssl", "nginx"];
-    can_mount() && tools.iter().all(|tool| has(tool) || Path::new("/usr/sbin").join(tool).exists())
+    let tools = ["ip", "unshare", "nsenter", "ss", "ssh", "ssh-keygen", "sshd", "openssl", "nginx"];
+    can_mount() && tools.into_iter().all(has)
 }
 
 /// Everything of `web`, to hosts that are told by a program of their own.

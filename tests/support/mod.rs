@@ -531,7 +531,10 @@ pub fn has(tool: &str) -> bool {
         "named" => "bind9",
         "named-checkzone" | "rndc" | "dnssec-dsfromkey" => "bind9-utils",
         "dig" => "bind9-dnsutils",
-        "ip" => "iproute2",
+        "ip" | "ss" => "iproute2",
+        "unshare" | "nsenter" => "util-linux",
+        "ssh" | "ssh-keygen" => "openssh-client",
+        "sshd" => "openssh-server",
         "nginx" => "nginx-light",
         "pebble-challtestsrv" => "pebble",
         other => other,
@@ -539,13 +542,18 @@ pub fn has(tool: &str) -> bool {
     found || skipped(&format!("install {package} (tests/run does)"))
 }
 
-/// Says that a test is not run, and why; always `false`.
+/// Says that a test is not run, and why; always `false`. A test is told once, since `tests/run` counts the lines.
 pub fn skipped(why: &str) -> bool {
     let required = std::env::var_os("RESEED_TESTS_REQUIRE_ALL").is_some_and(|value| value == "1");
     assert!(!required, "{why}");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    // Not by a macro: the test harness would keep that to itself.
-    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut told = TOLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // Without threads every test is "main".
+    if test == "main" || told.insert(test.clone()) {
+        // Not by a macro: the test harness would keep that to itself.
+        let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
+    }
     false
 }
 
