@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::record;
 use crate::fault::Fault;
 
 /// The version of the format that this program writes, and the highest that it reads.
@@ -57,16 +58,7 @@ impl History {
     /// # Errors
     /// [`Fault`] with the position; also for a newer version.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
-        #[derive(Deserialize)]
-        struct Head {
-            version: u32,
-        }
-        let head: Head = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
-        if head.version > VERSION {
-            let message = format!("version {} was written by a newer reseed", head.version);
-            return Err(Fault::whole(path, message));
-        }
-        let text: Text = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
+        let text: Text = record::read(path, text, VERSION)?;
         Ok(Self {
             commands: text.run.into_iter().map(|ran| (ran.command.clone(), ran)).collect(),
             asked: text.asked.into_iter().map(|asked| (asked.zone, asked.at)).collect(),
@@ -134,7 +126,10 @@ mod tests {
         assert_eq!(again, history);
         assert_eq!((again.last_asked("example.com"), again.last_asked("x")), (Some(at(1)), None));
         let newer = History::parse(Path::new("runs.toml"), "version = 2\nmore = 1\n").unwrap_err();
-        assert_eq!(newer.to_string(), "runs.toml: version 2 was written by a newer reseed");
+        assert_eq!(
+            newer.to_string(),
+            "runs.toml:1:11: version 2 was written by a newer reseed; this one reads 1"
+        );
     }
 
     #[test]

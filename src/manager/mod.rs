@@ -53,6 +53,7 @@ pub mod outlook;
 pub mod pending;
 pub mod production;
 pub mod published;
+pub mod record;
 pub mod remember;
 pub mod renew;
 pub mod report;

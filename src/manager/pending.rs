@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::config::Sort;
+use super::record;
 use crate::fault::Fault;
 
 /// The version of the format that this program writes, and the highest that it reads. Version 1 knows no `probe`.
@@ -128,16 +129,7 @@ impl Pending {
     /// # Errors
     /// [`Fault`] with the position; also for a newer version.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
-        #[derive(Deserialize)]
-        struct Head {
-            version: u32,
-        }
-        let head: Head = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
-        if head.version > VERSION {
-            let message = format!("version {} was written by a newer reseed", head.version);
-            return Err(Fault::whole(path, message));
-        }
-        let text: Text = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
+        let text: Text = record::read(path, text, VERSION)?;
         Ok(Self(text.action.into_iter().map(|entry| (entry.action, entry.state)).collect()))
     }
 

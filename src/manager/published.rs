@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::dane::Record;
+use super::record;
 use super::schedule::UNKNOWN_TTL;
 use crate::fault::Fault;
 use crate::ledger::Digest;
@@ -62,11 +63,7 @@ impl Published {
     /// # Errors
     /// [`Fault`] with the position; also for a newer version.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
-        let read: Text = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
-        if read.version > VERSION {
-            let message = format!("version {} was written by a newer reseed", read.version);
-            return Err(Fault::whole(path, message));
-        }
+        let read: Text = record::read(path, text, VERSION)?;
         let mut published = Self::default();
         for entry in read.record {
             published.0.entry(entry.zone).or_default().insert(entry.digest, entry.state);

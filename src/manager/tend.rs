@@ -1,5 +1,5 @@
-//! `tend`: everything that a site needs from time to time, for a timer. What has nothing to do asks nobody and
-//! tells nobody.
+//! `tend`: everything that a site needs from time to time, for a timer. Where nothing is due, nobody is told; an
+//! authority is asked when it wants renewals as often as it says, and a zone for its mail exchangers once a day.
 //!
 //! ```text
 //! lock, recover → look, put right → renew what is due → roll what has waited → settle → clean → remember

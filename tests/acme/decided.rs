@@ -13,6 +13,7 @@ use crate::support::checked;
 
 pub const CASES: &[crate::Case] = &[
     ("renewal_is_when_the_authority_wants_it", renewal_is_when_the_authority_wants_it),
+    ("nobody_needs_an_account_to_ask_when", nobody_needs_an_account_to_ask_when),
     ("a_renewal_names_what_it_replaces", a_renewal_names_what_it_replaces),
     ("profiles_are_asked_for_where_there_are_any", profiles_are_asked_for_where_there_are_any),
     ("a_limit_is_kept_to_and_remembered", a_limit_is_kept_to_and_remembered),
@@ -50,6 +51,21 @@ fn renewal_is_when_the_authority_wants_it() {
     alone.roll_at(start + 65 * day + time::Duration::hours(8));
     // A new one is wanted at once, although it has just been made.
     assert!(made(&alone.renew_at(start + 67 * day)));
+    alone.standin.is_content();
+}
+
+/// As after a move from another program, whose account stays where it was.
+fn nobody_needs_an_account_to_ask_when() {
+    let alone = Alone::with_web("");
+    let start = OffsetDateTime::now_utc();
+    alone.renew_at(start);
+    alone.roll_at(start);
+    std::fs::remove_dir_all(alone.path(".reseed/accounts")).unwrap();
+    alone.standin.state().window = Some((start + 70 * time::Duration::DAY, start + 72 * time::Duration::DAY));
+    alone.renew_at(start + 10 * time::Duration::DAY);
+    assert_eq!(alone.standin.count(Operation::RenewalInfo), 1);
+    assert_eq!(alone.standin.state().accounts.len(), 1);
+    assert!(!alone.has(".reseed/accounts"));
     alone.standin.is_content();
 }
 

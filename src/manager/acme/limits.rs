@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::fault::Fault;
 use crate::manager::name::ServiceName;
+use crate::manager::record;
 
 /// Where the record lies, beneath the manager's own directory.
 pub const RECORD: &str = "limits.toml";
@@ -52,7 +53,7 @@ impl Limits {
     /// # Errors
     /// [`Fault`] with its position; a later version is refused, never guessed at.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
-        super::record(path, text, VERSION)
+        record::read(path, text, VERSION)
     }
 
     /// The text as it is written to disk.

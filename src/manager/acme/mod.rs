@@ -23,17 +23,14 @@ mod revoke;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::config::Validation;
 use super::name::ServiceName;
-use crate::fault::Fault;
 
 pub use account::Connection;
 pub use order::issue;
@@ -231,20 +228,4 @@ impl fmt::Display for Progress {
         };
         write!(f, "{}: {step}", self.service)
     }
-}
-
-/// Reads a record of ours: the version first, for what it says decides on the rest.
-fn record<T: serde::de::DeserializeOwned>(path: &Path, text: &str, version: u32) -> Result<T, Fault> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        version: toml::Spanned<u32>,
-    }
-    let fault = |error| Fault::toml(path, text, &error);
-    let found: Versioned = toml::from_str(text).map_err(fault)?;
-    let written = *found.version.as_ref();
-    if written != version {
-        let message = format!("version {written} was written by another reseed; this one reads {version}");
-        return Err(Fault::at(path, text, found.version.span(), message));
-    }
-    toml::from_str(text).map_err(fault)
 }

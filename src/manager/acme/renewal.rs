@@ -10,10 +10,12 @@ use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
 
-use super::account::Connection;
+use super::account::{self, Settings};
+use super::client::Client;
 use super::{Refusal, jws};
 use crate::fault::Fault;
 use crate::manager::name::ServiceName;
+use crate::manager::record;
 
 /// Where the record lies, beneath the manager's own directory.
 pub const RECORD: &str = "renewal-info.toml";
@@ -77,6 +79,17 @@ pub struct Windows {
     version: u32,
     #[serde(default, rename = "certificate", skip_serializing_if = "BTreeMap::is_empty")]
     windows: BTreeMap<String, Window>,
+    /// Directories of authorities that do not tell, and when they were asked.
+    #[serde(default, rename = "silent", skip_serializing_if = "BTreeMap::is_empty")]
+    silent: BTreeMap<String, Silence>,
+}
+
+/// An authority that does not tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Silence {
+    #[serde(with = "time::serde::rfc3339")]
+    asked: OffsetDateTime,
 }
 
 /// The version of the format that this program writes, and the only one it reads.
@@ -84,7 +97,7 @@ const VERSION: u32 = 1;
 
 impl Default for Windows {
     fn default() -> Self {
-        Self { version: VERSION, windows: BTreeMap::new() }
+        Self { version: VERSION, windows: BTreeMap::new(), silent: BTreeMap::new() }
     }
 }
 
@@ -94,7 +107,7 @@ impl Windows {
     /// # Errors
     /// [`Fault`] with its position; a later version is refused, never guessed at.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
-        super::record(path, text, VERSION)
+        record::read(path, text, VERSION)
     }
 
     /// The text as it is written to disk.
@@ -116,6 +129,20 @@ impl Windows {
     pub fn is_to_ask(&self, id: &str, now: OffsetDateTime) -> bool {
         // A clock that was set back must not keep it from being asked.
         self.windows.get(id).is_none_or(|window| window.ask_again <= now || window.asked > now)
+    }
+
+    /// Says whether an authority was asked within a day and does not tell.
+    pub fn is_silent(&self, directory: &str, now: OffsetDateTime) -> bool {
+        let asked = self.silent.get(directory).map(|silence| silence.asked);
+        asked.is_some_and(|asked| (asked..asked.saturating_add(MOST)).contains(&now))
+    }
+
+    /// Keeps whether an authority tells.
+    pub fn note_silence(&mut self, directory: &str, is_silent: bool, now: OffsetDateTime) {
+        match is_silent {
+            true => self.silent.insert(directory.to_owned(), Silence { asked: now }),
+            false => self.silent.remove(directory),
+        };
     }
 
     /// Keeps what an authority has said of a certificate.
@@ -148,34 +175,36 @@ struct Suggested {
     end: OffsetDateTime,
 }
 
-/// Asks an authority about certificates, each in DER with whose it is; several at the same time.
+/// What an authority says of each certificate about which it was asked.
+pub type Answers = BTreeMap<ServiceName, Result<Window, Refusal>>;
+
+/// Asks an authority about certificates, each in DER with whose it is; several at the same time. Nothing where it
+/// does not tell when it wants them renewed. Nobody needs an account for that (RFC 9773 section 4.1).
+///
+/// # Errors
+/// [`Refusal`] when it cannot be reached.
 pub fn renewal_info(
-    connection: &Connection,
+    settings: &Settings,
     certificates: &[(ServiceName, Vec<u8>)],
     now: OffsetDateTime,
-) -> BTreeMap<ServiceName, Result<Window, Refusal>> {
+) -> Result<Option<Answers>, Refusal> {
+    let runtime = account::runtime()?;
+    let client = runtime.block_on(Client::open(&settings.directory, settings.bounds.clone()))?;
+    let Some(base) = client.directory().renewal_info.clone() else { return Ok(None) };
     let asking = certificates
         .iter()
-        .map(async |(service, der)| (service.clone(), ask(connection, service, der, now).await));
-    let most = connection.settings.parallel_orders.max(1);
-    connection.runtime.block_on(stream::iter(asking).buffer_unordered(most).collect())
-}
-
-/// Says whether an authority tells when it wants certificates renewed at all.
-pub fn is_offered(connection: &Connection) -> bool {
-    connection.client.directory().renewal_info.is_some()
+        .map(async |(service, der)| (service.clone(), ask(&client, &base, service, der, now).await));
+    let most = settings.parallel_orders.max(1);
+    Ok(Some(runtime.block_on(stream::iter(asking).buffer_unordered(most).collect())))
 }
 
 async fn ask(
-    connection: &Connection,
+    client: &Client,
+    base: &str,
     service: &ServiceName,
     der: &[u8],
     now: OffsetDateTime,
 ) -> Result<Window, Refusal> {
-    let client = &connection.client;
-    let Some(base) = &client.directory().renewal_info else {
-        return Err(Refusal::authority(format!("{}: does not say when it wants renewals", client.url())));
-    };
     let id = identifier(der).map_err(Refusal::ours)?;
     let url = format!("{}/{id}", base.trim_end_matches('/'));
     let answer = client.get(&url).await?;
@@ -220,6 +249,28 @@ mod tests {
             asked: at(0),
             ask_again: at(3600),
         }
+    }
+
+    #[test]
+    fn who_does_not_tell_is_asked_once_a_day() {
+        let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+        let (hour, ca) = (Duration::HOUR, "https://ca.example/dir");
+        let mut windows = Windows::default();
+        assert!(!windows.is_silent(ca, now));
+        windows.note_silence(ca, true, now);
+        let mut windows = Windows::parse(Path::new("w"), &windows.to_text().unwrap()).unwrap();
+        let cases = [
+            ("at once", now, true),
+            ("an hour later", now + hour, true),
+            ("a day later", now + hour * 24, false),
+            ("the clock was set back", now - hour, false),
+        ];
+        for (case, at, expected) in cases {
+            assert_eq!(windows.is_silent(ca, at), expected, "{case}");
+        }
+        assert!(!windows.is_silent("https://other.example/dir", now));
+        windows.note_silence(ca, false, now);
+        assert_eq!(windows, Windows::default());
     }
 
     #[test]

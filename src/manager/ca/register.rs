@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::fault::Fault;
 use crate::manager::name::ServiceName;
+use crate::manager::record;
 use crate::pki::serial::Serial;
 use crate::pki::x509::crl::Reason;
 
@@ -117,12 +118,7 @@ impl Revocations {
     /// # Errors
     /// [`Fault`] with the position; also for a newer version.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
-        let read: Self = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
-        if read.version > VERSION {
-            let message = format!("version {} was written by a newer reseed", read.version);
-            return Err(Fault::whole(path, message));
-        }
-        Ok(read)
+        record::read(path, text, VERSION)
     }
 
     /// The text of it.

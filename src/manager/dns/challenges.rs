@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::fault::Fault;
+use crate::manager::record;
 
 /// The version of the format that this program writes, and the highest that it reads.
 const VERSION: u32 = 1;
@@ -72,16 +73,7 @@ impl Challenges {
     /// # Errors
     /// [`Fault`] with the position; also for a newer version.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
-        #[derive(Deserialize)]
-        struct Head {
-            version: u32,
-        }
-        let head: Head = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
-        if head.version > VERSION {
-            let message = format!("version {} was written by a newer reseed", head.version);
-            return Err(Fault::whole(path, message));
-        }
-        let text: Text = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
+        let text: Text = record::read(path, text, VERSION)?;
         Ok(Self(text.challenge))
     }
 

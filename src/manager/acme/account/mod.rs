@@ -28,6 +28,7 @@ use super::failure::Failure;
 use super::jws::{self, Signer};
 use crate::fault::Fault;
 use crate::manager::config;
+use crate::manager::record;
 use crate::pki::key::PrivateKey;
 use crate::pki::{Algorithm, Container};
 use crate::system::root::{PathError, Root};
@@ -158,7 +159,7 @@ const ACCOUNT: &str = "account.toml";
 
 impl Account {
     fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
-        super::record(path, text, VERSION)
+        record::read(path, text, VERSION)
     }
 
     fn read(root: &Root, place: &Path) -> Result<Option<Self>, Refusal> {

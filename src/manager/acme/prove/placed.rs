@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
+use crate::manager::record;
 
 /// The version of the format that this program writes, and the highest that it reads.
 const VERSION: u32 = 1;
@@ -40,16 +41,7 @@ impl Placed {
     /// # Errors
     /// [`Fault`] with the position; also for a newer version.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
-        #[derive(Deserialize)]
-        struct Head {
-            version: u32,
-        }
-        let head: Head = toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))?;
-        if head.version > VERSION {
-            let message = format!("version {} was written by a newer reseed", head.version);
-            return Err(Fault::whole(path, message));
-        }
-        toml::from_str(text).map_err(|error| Fault::toml(path, text, &error))
+        record::read(path, text, VERSION)
     }
 
     /// The text of it.
