@@ -34,6 +34,7 @@ use std::rc::Rc;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::manager::inventory::store::InventoryError;
 use crate::probe::Prober;
 use crate::reseed::{ReseedError, World};
 use crate::service::systemd::Systemd;
@@ -202,6 +203,8 @@ enum Failure {
     Reseed(#[from] ReseedError),
     #[error(transparent)]
     Path(#[from] PathError),
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
     #[error("{0}")]
@@ -215,6 +218,8 @@ impl Failure {
         match self {
             Self::Reseed(ReseedError::Busy) => Status::Busy,
             Self::Reseed(ReseedError::Fault(_) | ReseedError::Usage(_)) | Self::Usage(_) => Status::Wrong,
+            Self::Inventory(InventoryError::Busy) => Status::Busy,
+            Self::Inventory(InventoryError::Refused(_) | InventoryError::Fault(_)) => Status::Wrong,
             // A reader that has seen enough, such as `head`, is no failure of ours.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::Done,
             _ => Status::Failed,

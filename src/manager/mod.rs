@@ -11,7 +11,8 @@
 //!             restarts  describe  seen        who depends on them; what a successor waits for
 //!             outlook
 //!  the world  tree  production  deliver  dns  the state tree; the live copy; who is told; who is asked
-//!             acme                            public authorities, by RFC 8555
+//!             acme                           public authorities, by RFC 8555
+//!  a fleet    inventory                       certificates, hosts and places in files or in PostgreSQL
 //!  stories    renew  roll  distribute         make `next`; make `next` into `curr`; bring it to its places
 //!             tend                            all of it, for a timer
 //!             status  clean  revoke  manual
@@ -41,6 +42,7 @@ pub mod dns;
 pub mod exchangers;
 pub mod history;
 pub mod info;
+pub mod inventory;
 pub mod issue;
 pub mod legacy;
 pub mod lineage;

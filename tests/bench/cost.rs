@@ -4,12 +4,14 @@
 //! - a key with its certificate, made by the library, against `openssl req -x509` doing the same;
 //! - the whole `reseed apply` that makes one certificate, against the same;
 //! - what many certificates cost the manager, against making their keys alone;
-//! - a certificate of a hundred names from Pebble, against lego and certbot; fifty at once, against one.
+//! - a certificate of a hundred names from Pebble, against lego and certbot; fifty at once, against one;
+//! - what the inventory of a large fleet costs, by itself with `cargo bench -- inventory`.
 //!
 //! Samples of both sides alternate, so that whatever else the machine does hits both; what is
 //! compared is the median.
 
 mod acme;
+mod inventory;
 mod manager;
 #[path = "../support/mod.rs"]
 mod support;
@@ -35,7 +37,10 @@ fn main() {
     if manager::measures() {
         return;
     }
-    // `cargo bench -- acme` leaves out the rest.
+    // `cargo bench -- acme`, and likewise `inventory`, leaves out the rest.
+    if std::env::args().any(|argument| argument == "inventory") {
+        return inventory::run();
+    }
     if std::env::args().any(|argument| argument == "acme") {
         acme::run();
         return;
@@ -92,6 +97,7 @@ fn main() {
     }
     manager::run();
     acme::run();
+    inventory::run();
 }
 
 /// Four hooks that apply, each with files of its own.

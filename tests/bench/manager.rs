@@ -67,7 +67,7 @@ pub fn run() {
 const MEASURE: &str = "--measure";
 
 /// Seconds and peak memory, the medians of some runs: milliseconds and megabytes.
-fn median(top: &Path, arguments: &[&str], samples: usize) -> (f64, f64) {
+pub fn median(top: &Path, arguments: &[&str], samples: usize) -> (f64, f64) {
     let mut measured: Vec<(f64, f64)> = (0..samples)
         .map(|_| {
             let words = [&[top.to_str().unwrap()], arguments].concat().join("\n");

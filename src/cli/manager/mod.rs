@@ -4,10 +4,12 @@ mod account;
 mod check;
 mod dhparm;
 mod info;
+mod inventory;
 mod manual;
 mod material;
 mod metrics;
 mod outcome;
+mod schedule;
 mod status;
 mod tlsa_hash;
 mod top;
@@ -56,6 +58,8 @@ enum Command {
     Clean(verbs::Clean),
     Revoke(verbs::Revoke),
     Crl(verbs::Crl),
+    Inventory(inventory::Arguments),
+    Schedule(schedule::Arguments),
     Account(account::Arguments),
     Metrics(metrics::Arguments),
     Info(info::Arguments),
@@ -73,6 +77,8 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Verify(arguments) => return verify::run(world, arguments),
         Command::Status(arguments) => return status::run(&there()?, arguments),
         Command::Check(arguments) => return check::run(&there()?, arguments),
+        Command::Inventory(asked) => return inventory::run(&there()?, asked),
+        Command::Schedule(asked) => return schedule::run(&there()?, asked),
         Command::Account(arguments) => return account::run(there()?, arguments),
         Command::Metrics(arguments) => return metrics::run(&there()?, arguments),
         Command::Csr(asked) => return asked.run(there()?),

@@ -132,6 +132,18 @@ pub struct Site {
     pub metrics: Option<PathBuf>,
     /// `ssh_options`: what is given to `ssh` before the host.
     pub ssh_options: Vec<String>,
+    /// `[inventory]`.
+    pub inventory: Inventory,
+}
+
+/// `[inventory]`: where the inventory of a fleet lies, and how early its schedule is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Inventory {
+    /// `postgres`: how its database is reached, a URL or `keyword=value`; nothing for files beneath the topdir.
+    #[serde(skip)]
+    pub postgres: Option<String>,
+    /// `prepublish_days`, `remind_days`, `keep_days`.
+    pub policy: super::inventory::schedule::Policy,
 }
 
 /// One of `post_copy_cmd`.
@@ -447,6 +459,7 @@ impl Default for Site {
             verbose: false,
             metrics: None,
             ssh_options: Vec::new(),
+            inventory: Inventory::default(),
         }
     }
 }

@@ -8,8 +8,9 @@ use toml::de::DeTable;
 
 use super::reader::{Place, Source, Table, Word};
 use super::servers::{self, Mention};
-use super::{AfterCopy, Primary, Site, updates};
+use super::{AfterCopy, Inventory, Primary, Site, updates};
 use crate::identity::HostName;
+use crate::manager::inventory::postgres::parameters::Parameters;
 use crate::manager::nearest::shown;
 
 /// The lifetime in days that `renew_expire_days` and its spread were written for.
@@ -52,6 +53,7 @@ pub(super) fn read<'a>(source: Source<'a>, document: &'a Spanned<DeTable<'a>>, t
     if let Some(table) = file.table("dns") {
         reading.site.dns = servers::dns(table, topdir);
     }
+    reading.site.inventory = file.table("inventory").map(inventory).unwrap_or_default();
     for sort in servers::SORTS {
         if let Some(table) = file.table(servers::table(sort)) {
             let (servers, mentions) = servers::read(table, sort, topdir);
@@ -112,6 +114,29 @@ fn globals(file: &mut Table<'_>, topdir: &Path) -> Site {
         }
     }
     site
+}
+
+fn inventory(mut table: Table<'_>) -> Inventory {
+    let mut found = Inventory { postgres: None, ..Inventory::default() };
+    if let Some(word) = table.text("postgres") {
+        // What is wrong with it is told without it: there may be a password in it.
+        match Parameters::parse(word.text) {
+            Ok(_) => found.postgres = Some(word.text.to_owned()),
+            Err(error) => word.place.fault(format!("postgres: {error}")),
+        }
+    }
+    let policy = &mut found.policy;
+    for (key, least, days) in [
+        ("prepublish_days", 7, &mut policy.prepublish_days),
+        ("remind_days", 1, &mut policy.remind_days),
+        ("keep_days", 1, &mut policy.keep_days),
+    ] {
+        if let Some(number) = table.value(key).and_then(|value| value.within(least..=3650)) {
+            *days = u32::try_from(number).unwrap_or(*days);
+        }
+    }
+    table.finish();
+    found
 }
 
 fn after_copy(file: &mut Table<'_>) -> Vec<AfterCopy> {

@@ -1,6 +1,7 @@
 //! What `ssl-mgr.conf` may say.
 
 use super::*;
+use crate::manager::inventory::schedule::Policy;
 
 #[test]
 fn defaults() {
@@ -30,6 +31,16 @@ fn every_key_at_the_top_or_in_globals() {
         ("dns_check_delay = 30", Site { dns_check_delay: 30, ..Site::default() }),
         ("dns_check_delay = -1", Site { dns_check_delay: 0, ..Site::default() }),
         ("dns_check_timeout = 30", Site { dns_check_timeout: 30, ..Site::default() }),
+        (
+            "[inventory]\npostgres = 'service=fleet'\nprepublish_days = 14",
+            Site {
+                inventory: Inventory {
+                    postgres: Some("service=fleet".into()),
+                    policy: Policy { prepublish_days: 14, ..Policy::default() },
+                },
+                ..Site::default()
+            },
+        ),
         ("metrics_file = 'm.prom'", Site { metrics: Some(path("/t/m.prom")), ..Site::default() }),
         (
             "ssh_options = ['-F', '/x']",

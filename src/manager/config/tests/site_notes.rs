@@ -32,6 +32,12 @@ fn faults_of_the_site() {
         ),
         ("production climbs", "prod_cert_dir = '../x'\n", "ssl-mgr.conf:1:17: prod_cert_dir climbs"),
         (
+            "how a database is reached",
+            "[inventory]\npostgres = 'hots=x password=geheim'\n",
+            "ssl-mgr.conf:2:12: postgres: \"hots\" is no parameter of a connection",
+        ),
+        ("too early", "[inventory]\nprepublish_days = 3\n", "ssl-mgr.conf:2:19: "),
+        (
             "a path in two lines",
             "logdir = \"a\\nb\"\n",
             "ssl-mgr.conf:1:10: logdir holds a control character",

@@ -1,0 +1,240 @@
+//! The inventory in PostgreSQL: any number of managers on any number of machines share it.
+//!
+//! ```text
+//!  parameters  tls  connect     how a server is reached, as users of libpq expect
+//!  schema                       our tables, versioned; the rules are in there, too
+//!  read  write  claims          what is asked, what is changed, who works at what
+//!  serverpki                    the tables of serverPKI, taken over
+
+//! ```
+
+mod claims;
+pub mod connect;
+pub mod parameters;
+mod read;
+pub mod schema;
+pub mod serverpki;
+
+mod tls;
+mod write;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use postgres::{Client, Transaction};
+use time::OffsetDateTime;
+
+pub use connect::{Connector, Surroundings};
+
+use super::events::Event;
+use super::model::{Instance, KeyData, Name, Objects, Refusal, Rule};
+use super::schedule::Standing;
+use super::store::{Change, Contents, Inventory, InventoryError};
+
+/// An inventory in PostgreSQL.
+pub struct Postgres {
+    connector: Connector,
+    client: Option<Client>,
+    /// Who we are, for people and for ourselves after a connection broke.
+    manager: String,
+    /// Our number among those who work, while the connection lasts.
+    session: Option<i32>,
+    /// What we have claimed.
+    held: BTreeSet<Name>,
+    /// How long a claim whose manager is gone is left to it to come back.
+    pub grace: Duration,
+}
+
+/// A manager whose server was restarted has so long to come back to what it worked at.
+const GRACE: Duration = Duration::from_secs(30);
+
+impl Postgres {
+    /// Connects, and looks whether the tables are ours and of our version.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    pub fn open(connector: Connector, manager: &str) -> Result<Self, InventoryError> {
+        let mut opened = Self::unchecked(connector, manager)?;
+        schema::check(opened.client()?)?;
+        Ok(opened)
+    }
+
+    /// Connects, whatever tables there are.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    pub fn unchecked(connector: Connector, manager: &str) -> Result<Self, InventoryError> {
+        let client = Some(connector.connect()?);
+        let (manager, held) = (manager.to_owned(), BTreeSet::new());
+        Ok(Self { connector, client, manager, session: None, held, grace: GRACE })
+    }
+
+    /// The connection; a new one after the old one broke.
+    ///
+    /// # Errors
+    /// [`InventoryError::Gone`]
+    pub fn client(&mut self) -> Result<&mut Client, InventoryError> {
+        if self.client.as_ref().is_none_or(Client::is_closed) {
+            self.session = None;
+            self.client = None;
+            self.client = Some(self.connector.connect()?);
+        }
+        self.client.as_mut().ok_or_else(|| InventoryError::Gone("there is no connection".into()))
+    }
+
+    /// Does something as one transaction.
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, InventoryError>,
+    ) -> Result<T, InventoryError> {
+        let shown = self.shown();
+        let mut transaction = self.client()?.transaction().map_err(|error| failed(&shown, &error))?;
+        let done = work(&mut transaction)?;
+        transaction.commit().map_err(|error| failed(&shown, &error))?;
+        Ok(done)
+    }
+}
+
+impl Inventory for Postgres {
+    fn shown(&self) -> String {
+        format!("PostgreSQL, {}", self.connector.shown())
+    }
+
+    fn objects(&mut self) -> Result<Objects, InventoryError> {
+        self.snapshot(read::objects)
+    }
+
+    fn instances(&mut self) -> Result<Vec<Instance>, InventoryError> {
+        self.snapshot(|transaction| read::instances(transaction, None))
+    }
+
+    fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
+        self.snapshot(|transaction| read::keys(transaction, instance))
+    }
+
+    fn standings(
+        &mut self,
+        some: Option<&[Name]>,
+        each: &mut dyn FnMut(Standing),
+    ) -> Result<(), InventoryError> {
+        self.snapshot(|transaction| read::standings(transaction, some, each))
+    }
+
+    fn change(&mut self, changes: &[Change]) -> Result<(), InventoryError> {
+        self.transact(|transaction| changes.iter().try_for_each(|change| write::change(transaction, change)))
+    }
+
+    fn fill(&mut self, contents: &Contents) -> Result<(), InventoryError> {
+        self.transact(|transaction| write::fill(transaction, contents))
+    }
+
+    fn contents(&mut self) -> Result<Contents, InventoryError> {
+        self.snapshot(read::contents)
+    }
+
+    fn claim(&mut self, names: &[Name], most: usize) -> Result<Vec<Name>, InventoryError> {
+        let session = self.session()?;
+        let (manager, grace) = (self.manager.clone(), self.grace);
+        let claimed =
+            self.transact(|transaction| claims::claim(transaction, session, &manager, grace, names, most))?;
+        self.held.extend(claimed.iter().cloned());
+        Ok(claimed)
+    }
+
+    fn record(
+        &mut self,
+        certificate: &Name,
+        events: &[Event],
+        now: OffsetDateTime,
+    ) -> Result<Option<i64>, InventoryError> {
+        let session = self.session()?;
+        let recorded = self.transact(|transaction| {
+            claims::hold(transaction, session, certificate)?;
+            write::record(transaction, certificate, events, now)
+        });
+        if matches!(recorded, Err(InventoryError::ClaimLost(_))) {
+            self.held.remove(certificate);
+        }
+        recorded
+    }
+
+    fn release(&mut self, certificate: &Name) -> Result<(), InventoryError> {
+        let session = self.session()?;
+        self.transact(|transaction| claims::release(transaction, session, certificate))?;
+        self.held.remove(certificate);
+        Ok(())
+    }
+}
+
+impl Postgres {
+    /// Reads everything as it is at one moment.
+    fn snapshot<T>(
+        &mut self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, InventoryError>,
+    ) -> Result<T, InventoryError> {
+        let shown = self.shown();
+        let begun = self.client()?.build_transaction();
+        let begun = begun.isolation_level(postgres::IsolationLevel::RepeatableRead).read_only(true).start();
+        let mut transaction = begun.map_err(|error| failed(&shown, &error))?;
+        work(&mut transaction)
+    }
+
+    /// Our number; with a new connection a new one, to which our claims are moved.
+    fn session(&mut self) -> Result<i32, InventoryError> {
+        self.client()?;
+        if let Some(session) = self.session {
+            return Ok(session);
+        }
+        let (manager, held) = (self.manager.clone(), self.held.clone());
+        let session = self.transact(|transaction| claims::begin(transaction, &manager, &held))?;
+        self.session = Some(session);
+        Ok(session)
+    }
+}
+
+impl From<postgres::Error> for InventoryError {
+    fn from(error: postgres::Error) -> Self {
+        failed("PostgreSQL", &error)
+    }
+}
+
+/// What an error of the client means.
+fn failed(place: &str, error: &postgres::Error) -> InventoryError {
+    let Some(database) = error.as_db_error() else {
+        return InventoryError::Gone(format!("{place}: the connection is lost: {}", words(error)));
+    };
+    let code = database.code().code();
+    if let Some(rule) = Rule::of_code(code) {
+        return Refusal::new(rule, database.message()).into();
+    }
+    match code {
+        // An administrator or a crash ended the connection; or two waited for each other.
+        "57P01" | "57P02" | "57P03" | "40001" | "40P01" => {
+            InventoryError::Gone(format!("{place}: {}", database.message()))
+        }
+        "42501" => InventoryError::Unusable(format!(
+            "{place}: {}; grant this user the rights on the schema reseed",
+            database.message()
+        )),
+        _ => InventoryError::Unusable(format!("{place}: {} ({code})", database.message())),
+    }
+}
+
+/// An error with its causes, in one line.
+fn words(error: &postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(database) => database.message().to_owned(),
+        None => {
+            let mut says = error.to_string();
+            let mut cause = std::error::Error::source(error);
+            while let Some(inner) = cause {
+                let inner_says = inner.to_string();
+                if !says.contains(&inner_says) {
+                    says = format!("{says}: {inner_says}");
+                }
+                cause = inner.source();
+            }
+            says
+        }
+    }
+}

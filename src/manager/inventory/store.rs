@@ -1,0 +1,142 @@
+//! What can be asked of an inventory, wherever it lies.
+
+use time::OffsetDateTime;
+
+use super::events::Event;
+use super::model::{Instance, KeyData, Name, Object, Objects, Reference, Refusal};
+use super::schedule::Standing;
+use crate::fault::Fault;
+use crate::system::root::PathError;
+
+/// Why an inventory does not do what it is asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// A rule forbids it; nothing was changed.
+    #[error("{}", joined(.0))]
+    Refused(Vec<Refusal>),
+    /// It does not answer, or stopped answering; what was under way was not done.
+    #[error("{0}")]
+    Gone(String),
+    /// It does not let us in, or cannot be used as it is.
+    #[error("{0}")]
+    Unusable(String),
+    /// The work on a certificate was taken over by another manager; nothing was changed.
+    #[error("the work on {0} was taken over by another manager")]
+    ClaimLost(Name),
+    /// Another run holds the lock.
+    #[error("another run of the manager holds the lock; wait for it")]
+    Busy,
+    /// A file of ours cannot be understood.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The system refused.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+impl From<Refusal> for InventoryError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(vec![refusal])
+    }
+}
+
+fn joined(refusals: &[Refusal]) -> String {
+    refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// One change of the objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// An object comes in.
+    Add(Object),
+    /// One goes.
+    Remove(Reference),
+}
+
+/// Everything that an inventory holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Contents {
+    /// The objects.
+    pub objects: Objects,
+    /// The instances by number, each with its certificates and keys.
+    pub instances: Vec<(Instance, Vec<KeyData>)>,
+    /// The number of the next instance: none is used twice.
+    pub next: i64,
+}
+
+/// An inventory. Every call that changes something does all of it or nothing.
+pub trait Inventory {
+    /// Where it lies, for people; never a password.
+    fn shown(&self) -> String;
+
+    /// All objects.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn objects(&mut self) -> Result<Objects, InventoryError>;
+
+    /// All instances by their numbers, without what is secret.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn instances(&mut self) -> Result<Vec<Instance>, InventoryError>;
+
+    /// Certificates and keys of an instance, RSA first; none for one that is not there.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError>;
+
+    /// Calls for each certificate, in the order of their names, with how it stands: some, or all.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn standings(
+        &mut self,
+        some: Option<&[Name]>,
+        each: &mut dyn FnMut(Standing),
+    ) -> Result<(), InventoryError>;
+
+    /// Changes objects.
+    ///
+    /// # Errors
+    /// [`InventoryError`]; nothing was changed.
+    fn change(&mut self, changes: &[Change]) -> Result<(), InventoryError>;
+
+    /// Takes everything in, into an inventory that is empty.
+    ///
+    /// # Errors
+    /// [`InventoryError`]; nothing was changed.
+    fn fill(&mut self, contents: &Contents) -> Result<(), InventoryError>;
+
+    /// Everything.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn contents(&mut self) -> Result<Contents, InventoryError>;
+
+    /// Claims certificates, at most so many, for this manager alone: those on which nobody works.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn claim(&mut self, names: &[Name], most: usize) -> Result<Vec<Name>, InventoryError>;
+
+    /// Records what happened to a certificate that this manager has claimed; returns the number of an instance
+    /// that began.
+    ///
+    /// # Errors
+    /// [`InventoryError`], [`InventoryError::ClaimLost`] where the claim is another manager's by now; nothing
+    /// was changed.
+    fn record(
+        &mut self,
+        certificate: &Name,
+        events: &[Event],
+        now: OffsetDateTime,
+    ) -> Result<Option<i64>, InventoryError>;
+
+    /// Lets a claim go.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn release(&mut self, certificate: &Name) -> Result<(), InventoryError>;
+}
