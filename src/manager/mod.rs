@@ -40,6 +40,7 @@ pub mod dhparm;
 pub mod distribute;
 pub mod dns;
 pub mod exchangers;
+pub mod fleet;
 pub mod history;
 pub mod info;
 pub mod inventory;
