@@ -9,6 +9,8 @@
 //!
 //! Pure, and thin on purpose: whatever decides anything is in the commands themselves.
 
+pub mod serverpki;
+pub mod serverpki_conf;
 mod spelling;
 mod sslm_mgr;
 #[cfg(test)]
