@@ -24,7 +24,7 @@ use super::manual::request::{self, Waiting, waiting};
 use super::name::ServiceName;
 use super::run::Run;
 use super::schedule::minute;
-use crate::pki::{Container, container};
+use crate::pki::container;
 
 /// Where accounts lie, in our own directory.
 pub const ACCOUNTS: &str = "accounts";
@@ -88,7 +88,7 @@ impl<'c> Asked<'c> {
         let service = run.service(&order.name)?;
         let curr = lineage.and_then(|lineage| lineage.curr.as_ref());
         let reused = match order.key {
-            KeyFrom::Curr => Some(reused(curr)?),
+            KeyFrom::Curr => Some(reused(run, curr)?),
             KeyFrom::Fresh | KeyFrom::Waiting => None,
         };
         let served = curr.and_then(|curr| curr.certificate.as_ref()).map(|one| one.public_digest);
@@ -135,7 +135,7 @@ impl<'c> Asked<'c> {
         let name = &self.service.name;
         let chain = container::read(granted.chain.as_bytes()).certificates;
         let (leaf, above) = chain.split_first().ok_or("the authority sent no certificate")?;
-        let pem = self.waiting.key().to_pem(Container::Pkcs8).map_err(|error| error.to_string())?;
+        let pem = run.tree.keyring().keep(name, self.waiting.key())?;
         let text = |der: &Vec<u8>| encode("CERTIFICATE", der.clone());
         let above = above.iter().flat_map(text).collect();
         let mut files = Files::assemble(pem, self.waiting.text().to_vec(), text(leaf), above);

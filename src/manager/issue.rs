@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::acquire;
 use super::ca::register::{ISSUED, Issued};
-use super::ca::signing::{Authorities, random};
+use super::ca::signing::{self, Authorities, random};
 use super::config::{Service, Signer, Signing};
 use super::dane;
 use super::exchangers::Exchangers;
@@ -20,7 +20,7 @@ use crate::pki::container;
 use crate::pki::key::PrivateKey;
 use crate::pki::serial::Serial;
 use crate::pki::x509::{self, Issuer, Profile, Role};
-use crate::pki::{Container, Digest, Usage};
+use crate::pki::{Digest, Usage, encrypted};
 
 /// How long before it is made a certificate starts, in hours: clocks of clients are not all right.
 const BACKDATE_HOURS: i64 = 1;
@@ -103,6 +103,34 @@ pub fn make(
     made
 }
 
+/// What of the orders cannot be made since a key under a passphrase cannot be opened, in words; looked at before
+/// anything is made.
+pub fn shut(run: &Run<'_>, orders: &[Order]) -> BTreeMap<ServiceName, String> {
+    let mut known: BTreeMap<&ServiceName, Option<String>> = BTreeMap::new();
+    let mut shut = BTreeMap::new();
+    for order in orders {
+        let signer = match run.config.services.get(&order.name).and_then(|it| run.config.signing(it)) {
+            Some(Signing::Own(by, _)) => Some(&by.name),
+            _ => None,
+        };
+        // A new key of an authority is not put under another passphrase than its present one.
+        let own = order.name.is_ca().then_some(&order.name);
+        let kept = own.and_then(|_| run.tree.keyring().passphrase().err());
+        let mut keys = signer.into_iter().chain(own);
+        let shut_keys = |by| known.entry(by).or_insert_with_key(|by| shut_key(run, by)).clone();
+        let error = kept.or_else(|| keys.find_map(shut_keys));
+        shut.extend(error.map(|error| (order.name.clone(), error)));
+    }
+    shut
+}
+
+/// Whatever else is wrong with an authority is told of each that it would have signed.
+fn shut_key(run: &Run<'_>, by: &ServiceName) -> Option<String> {
+    let key = signing::files(&run.tree, by).ok()??.key.filter(|key| encrypted::is_encrypted(key.reveal()))?;
+    let error = run.tree.keyring().open(key.reveal()).err()?;
+    Some(format!("the key of {by}: {error}"))
+}
+
 /// The orders by rank: those that sign themselves, then what these sign, and so on.
 fn ranks<'o>(run: &Run<'_>, orders: Vec<&'o Order>) -> Vec<Vec<&'o Order>> {
     let mut ranks: BTreeMap<usize, Vec<&Order>> = BTreeMap::new();
@@ -161,7 +189,7 @@ fn task<'c>(
     let replaced = curr.and_then(serial_of);
     let key = match order.key {
         KeyFrom::Fresh => None,
-        KeyFrom::Curr => Some(reused(curr)?),
+        KeyFrom::Curr => Some(reused(run, curr)?),
         KeyFrom::Waiting => {
             let waiting = waiting(&run.tree, &order.name).map_err(|error| error.to_string())?;
             waiting.into_iter().next_back().map(Waiting::into_key)
@@ -187,11 +215,11 @@ fn serial_of(version: &Version) -> Option<Serial> {
     version.certificate.as_ref().and_then(|certificate| certificate.serial)
 }
 
-pub(super) fn reused(curr: Option<&Version>) -> Result<PrivateKey, String> {
+pub(super) fn reused(run: &Run<'_>, curr: Option<&Version>) -> Result<PrivateKey, String> {
     let key = curr
         .and_then(|curr| curr.files.key.as_ref())
         .ok_or("there is no curr whose key could be used again")?;
-    PrivateKey::from_pem(key.reveal()).map_err(|error| format!("the key of curr: {error}"))
+    run.tree.keyring().open(key.reveal()).map_err(|error| format!("the key of curr: {error}"))
 }
 
 /// Makes what does not depend on one another on all processors.
@@ -258,7 +286,7 @@ fn one(
         x509::request(&service.subject, &service.alternative_names, key, task.digest).map_err(text)?;
     let certificate = encode("CERTIFICATE", issued.der.clone());
     let chain = authority.map_or_else(|| certificate.clone(), |authority| authority.chain.clone());
-    let pem = key.to_pem(Container::Pkcs8).map_err(|error| error.to_string())?;
+    let pem = run.tree.keyring().keep(&service.name, key)?;
     let mut files = Files::assemble(pem, encode("CERTIFICATE REQUEST", request), certificate, chain);
     files.issue = Some(version::issue_text(now).into_bytes());
     files.tlsa = tlsa(service, &task.version, &files, exchangers.of(service.name.group()))?;

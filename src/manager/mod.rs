@@ -32,7 +32,7 @@ pub mod ca;
 pub mod clean;
 pub mod config;
 #[cfg(test)]
-mod crash;
+pub(crate) mod crash;
 pub mod dane;
 pub mod deliver;
 pub mod describe;
@@ -45,6 +45,8 @@ pub mod history;
 pub mod info;
 pub mod inventory;
 pub mod issue;
+pub mod keyring;
+pub mod keys;
 pub mod legacy;
 pub mod lineage;
 pub mod load;

@@ -97,7 +97,7 @@ pub fn renew(world: World<'_>, request: &Request) -> Result<Report, ManagerError
             orders.iter().for_each(|(order, _)| prepare(run, request, &order.name, &mut report));
             return Ok(report);
         }
-        make(run, request, orders, &lineages, &mut report);
+        make(run, request, orders, &lineages, &mut report)?;
         report.absorb(settle(run, &names, Extent { acts: true, restarts_all: false })?);
         Ok(report)
     })
@@ -113,7 +113,7 @@ fn try_out(world: World<'_>, request: &Request) -> Result<Report, ManagerError> 
     let orders = decide(&run, request, &lineages, &mut report);
     if !request.dry_run {
         report.failures.extend(acquire::sweep(&run));
-        make(&run, request, orders, &lineages, &mut report);
+        make(&run, request, orders, &lineages, &mut report)?;
         let apart = run.tree.certificates();
         report
             .notes
@@ -123,30 +123,42 @@ fn try_out(world: World<'_>, request: &Request) -> Result<Report, ManagerError> 
 }
 
 /// Makes what was decided on, and lets `next` lead to it.
+///
+/// # Errors
+/// [`ManagerError::Failed`] where nothing can be made since the key that would sign cannot be opened.
 pub(super) fn make(
     run: &Run<'_>,
     request: &Request,
     orders: Vec<(Order, String)>,
     lineages: &Lineages,
     report: &mut Report,
-) {
+) -> Result<(), ManagerError> {
     let (exchangers, _) = exchangers::ask(run, groups(orders.iter().map(|(order, _)| &order.name)));
     let reasons: BTreeMap<_, _> =
         orders.iter().map(|(order, why)| (order.name.clone(), why.clone())).collect();
     let orders: Vec<Order> = orders.into_iter().map(|(order, _)| order).collect();
+    let shut = issue::shut(run, &orders);
+    let (orders, left): (Vec<Order>, Vec<Order>) =
+        orders.into_iter().partition(|order| !shut.contains_key(&order.name));
+    let errors: BTreeSet<&String> = shut.values().collect();
+    if let (true, Some(error)) = (orders.is_empty(), errors.first()) {
+        return Err(ManagerError::Failed((*error).clone()));
+    }
+    // Said once, and nobody else waits for it.
+    report.failures.extend(errors.into_iter().cloned());
+    for order in left {
+        let reason = "not made: the key that would sign it cannot be opened".to_owned();
+        report.services.insert(order.name, Outcome::Left { reason });
+    }
     let made = issue::make(run, &orders, &lineages.found, &exchangers);
     link(run, made, &reasons, request.reuse_key, report);
+    Ok(())
 }
 
 /// What was put in order before anything else, and what cannot be touched.
 pub fn opening(run: &Run<'_>, lineages: &Lineages) -> Report {
     let mut report = Report::default();
-    if run.is_interrupted {
-        report.repaired.push("An interrupted earlier run would be put in order.".to_owned());
-    }
-    if run.recovered > 0 {
-        report.repaired.push("An interrupted earlier run was put in order.".to_owned());
-    }
+    report.repaired.extend(run.repaired().map(str::to_owned));
     for (name, repairs) in &lineages.repaired {
         let would = if lineages.dry_run { "would be put right: " } else { "" };
         report.repaired.extend(repairs.iter().map(|repair| format!("{name}: {would}{repair}")));
@@ -230,7 +242,7 @@ pub(super) fn decide(
 /// Makes a key and a request to which nothing leads yet.
 fn prepare(run: &Run<'_>, request: &Request, name: &ServiceName, report: &mut Report) {
     let key = || match (request.reuse_key, request.only.contains(&Part::Key)) {
-        (true, _) => key_of_curr(name, run.tree.linked_version(name, Link::Curr)?.as_ref()).map(Some),
+        (true, _) => key_of_curr(run, name, run.tree.linked_version(name, Link::Curr)?.as_ref()).map(Some),
         (false, true) => Ok(None),
         (false, false) => Ok(waiting(&run.tree, name)?.pop().map(Waiting::into_key)),
     };

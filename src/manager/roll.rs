@@ -85,7 +85,7 @@ pub(super) fn take_over(
         let outcome = match (outlook, lineage.waiting()) {
             (Err(error), _) => Outcome::Failed { error },
             (Ok(outlook @ Outlook { roll: Roll::Now(_), .. }), Some(next)) if !request.dry_run => {
-                let proven = next.prove();
+                let proven = next.prove(run.tree.keyring());
                 match proven
                     .and_then(|()| switch(run, name, lineage, next).map_err(|error| error.to_string()))
                 {

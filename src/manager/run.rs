@@ -12,6 +12,7 @@ use super::acme::renewal::{self, Windows};
 use super::config::{Configuration, Service};
 use super::exchangers;
 use super::history::History;
+use super::keyring::Keyring;
 use super::lineage::{self, Lineage, Link, Repair};
 use super::load;
 use super::metrics;
@@ -167,7 +168,7 @@ impl<'a> Run<'a> {
 
     fn begin_at(world: World<'a>, top: &Path, is_test: bool) -> Result<Self, ManagerError> {
         let config = configuration(&world)?;
-        let tree = Tree::new(world.root, top);
+        let tree = tree(&world, &config, top);
         let lock = tree.lock()?.ok_or(ManagerError::Busy)?;
         let recovered = tree.recover(&lock)?;
         Ok(Self { recovered, ..Self::with(world, config, tree, is_test, lock) })
@@ -175,7 +176,7 @@ impl<'a> Run<'a> {
 
     fn watch_at(world: World<'a>, top: &Path, is_test: bool) -> Result<Self, ManagerError> {
         let config = configuration(&world)?;
-        let tree = Tree::new(world.root, top);
+        let tree = tree(&world, &config, top);
         let lock = tree.watch()?.ok_or(ManagerError::Busy)?;
         Ok(Self { is_interrupted: tree.is_interrupted()?, ..Self::with(world, config, tree, is_test, lock) })
     }
@@ -185,6 +186,15 @@ impl<'a> Run<'a> {
         let (exchangers, began) = (exchangers::Memory::default(), Instant::now());
         let (recovered, is_interrupted) = (0, false);
         Self { world, config, tree, production, is_test, recovered, is_interrupted, lock, exchangers, began }
+    }
+
+    /// What was put in order of an interrupted earlier run, or would be, in words.
+    pub fn repaired(&self) -> Option<&'static str> {
+        match (self.is_interrupted, self.recovered) {
+            (true, _) => Some("An interrupted earlier run would be put in order."),
+            (false, 0) => None,
+            (false, _) => Some("An interrupted earlier run was put in order."),
+        }
     }
 
     /// The present time, while `world.now` is that at which it began.
@@ -389,6 +399,11 @@ impl<'a> Run<'a> {
     pub fn of_group(&self, group: &str) -> Vec<ServiceName> {
         self.config.services.keys().filter(|name| name.group() == group).cloned().collect()
     }
+}
+
+/// The tree of a top directory, with what opens its keys.
+pub(super) fn tree<'a>(world: &World<'a>, config: &Configuration, top: &Path) -> Tree<'a> {
+    Tree::new(world.root, top).with_keyring(Keyring::new(world.root, config.site.passphrase_file.as_deref()))
 }
 
 /// What is still to be done, for those who only look.

@@ -137,7 +137,7 @@ pub struct VersionStatus {
 pub fn status(world: &World<'_>, selection: &[String]) -> Result<Status, ManagerError> {
     let config = run::configuration(world)?;
     let names = select(&config, selection).map_err(ManagerError::Usage)?;
-    let tree = Tree::new(world.root, &world.top);
+    let tree = run::tree(world, &config, &world.top);
     let targets = Targets::new(&config.site.renew_targets, &config.site.renew_spreads);
     let mut seer = Seer::new(&tree, &config);
     let published = run::published(&tree)?;

@@ -54,7 +54,10 @@ pub fn tend(world: World<'_>, request: &Request) -> Result<Report, ManagerError>
         let orders = renew::decide(run, &renewal, &lineages, &mut report);
         leave_quiet_zones(run, &lineages.found, &orders)?;
         if !orders.is_empty() && !dry_run {
-            renew::make(run, &renewal, orders, &lineages, &mut report);
+            // Whatever else is to be done does not wait for a passphrase.
+            if let Err(error) = renew::make(run, &renewal, orders, &lineages, &mut report) {
+                report.failures.push(error.to_string());
+            }
             lineages = run.lineages(&names, dry_run);
         }
         for (name, outcome) in roll::take_over(run, &rolling, &lineages)? {

@@ -10,9 +10,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use super::keyring::Keyring;
 use super::lineage::{Files, Lineage, Link, VERSIONS, Version, VersionName, version};
 use super::name::ServiceName;
 use crate::pki::key::Secret;
@@ -31,12 +33,23 @@ const PRIVATE: u32 = 0o600;
 pub struct Tree<'a> {
     root: &'a Root,
     top: PathBuf,
+    keyring: Arc<Keyring<'a>>,
 }
 
 impl<'a> Tree<'a> {
     /// The tree of a top directory.
     pub fn new(root: &'a Root, top: &Path) -> Self {
-        Self { root, top: top.to_owned() }
+        Self { root, top: top.to_owned(), keyring: Arc::new(Keyring::new(root, None)) }
+    }
+
+    /// The same tree, with what opens its keys.
+    pub fn with_keyring(self, keyring: Keyring<'a>) -> Self {
+        Self { keyring: Arc::new(keyring), ..self }
+    }
+
+    /// What opens its keys.
+    pub fn keyring(&self) -> &Keyring<'a> {
+        &self.keyring
     }
 
     /// The root beneath which it lies.

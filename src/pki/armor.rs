@@ -11,6 +11,8 @@ pub struct Block {
     pub line: usize,
     /// Its content is under a password: by its label (RFC 5958), or by OpenSSL's own header lines.
     pub encrypted: bool,
+    /// OpenSSL's own header `DEK-Info`: the cipher, and after a comma its first block in hexadecimal digits.
+    pub dek_info: Option<String>,
     /// What it holds; in words what is wrong with it.
     pub body: Result<Zeroizing<Vec<u8>>, String>,
 }
@@ -47,21 +49,25 @@ struct Open {
 
 impl Open {
     fn closed(self) -> Block {
-        let legacy = self.body.split(|octet| *octet == b'\n').any(|line| {
-            line.strip_prefix(b"Proc-Type:").is_some_and(|value| value.trim_ascii() == b"4,ENCRYPTED")
-        });
+        let header = |name: &[u8]| {
+            let mut lines = self.body.split(|octet| *octet == b'\n');
+            lines.find_map(|line| Some(line.strip_prefix(name)?.trim_ascii().to_vec()))
+        };
+        let legacy = header(b"Proc-Type:").is_some_and(|value| value == b"4,ENCRYPTED");
         let encrypted = legacy || self.label.starts_with("ENCRYPTED ");
+        let dek_info = header(b"DEK-Info:").map(|value| String::from_utf8_lossy(&value).into_owned());
         let whole = [b"-----BEGIN X-----\n", self.body.as_slice(), b"-----END X-----\n"].concat();
         let body = pem::parse(Zeroizing::new(whole).as_slice())
             .map(|block| Zeroizing::new(block.into_contents()))
             .map_err(|error| format!("is damaged: {error}"))
             .and_then(|body| if body.is_empty() { Err("is empty".to_owned()) } else { Ok(body) });
-        Block { label: self.label, line: self.line, encrypted, body }
+        Block { label: self.label, line: self.line, encrypted, dek_info, body }
     }
 
     fn broken(self, why: &str) -> Block {
         let encrypted = self.label.starts_with("ENCRYPTED ");
-        Block { label: self.label, line: self.line, encrypted, body: Err(why.to_owned()) }
+        let body = Err(why.to_owned());
+        Block { label: self.label, line: self.line, encrypted, dek_info: None, body }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod armor;
 pub mod bundle;
 pub mod container;
 pub mod dh;
+pub mod encrypted;
 pub mod inspect;
 pub mod issue;
 pub mod key;

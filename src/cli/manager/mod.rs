@@ -5,6 +5,7 @@ mod check;
 mod dhparm;
 mod info;
 mod inventory;
+mod keys;
 mod manual;
 mod material;
 mod metrics;
@@ -62,6 +63,7 @@ enum Command {
     Schedule(schedule::Arguments),
     Account(account::Arguments),
     Metrics(metrics::Arguments),
+    Keys(keys::Arguments),
     Info(info::Arguments),
     Verify(verify::Arguments),
     Dhparm(dhparm::Arguments),
@@ -82,6 +84,7 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Account(arguments) => return account::run(there()?, arguments),
         Command::Metrics(arguments) => return metrics::run(&there()?, arguments),
         Command::Csr(asked) => return asked.run(there()?),
+        Command::Keys(arguments) => return keys::run(&there()?, arguments),
         Command::Import(asked) => import::import(there()?, &asked.request()?)?,
         Command::Tend(asked) => tend::tend(there()?, &asked.request())?,
         Command::Renew(asked) => renew::renew(there()?, &asked.request())?,

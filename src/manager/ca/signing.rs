@@ -84,7 +84,8 @@ impl<'t> Authorities<'t> {
         else {
             return Err(format!("{by} is not complete"));
         };
-        let key = PrivateKey::from_pem(key.reveal()).map_err(|error| format!("the key of {by}: {error}"))?;
+        let key =
+            self.tree.keyring().open(key.reveal()).map_err(|error| format!("the key of {by}: {error}"))?;
         let der = container::read(&certificate).certificates.into_iter().next();
         let certificate = der.ok_or_else(|| format!("{by} has no certificate"))?;
         Ok(Authority { key, certificate, chain, highest })

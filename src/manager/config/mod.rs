@@ -5,6 +5,7 @@ mod acme;
 mod authorities;
 mod command;
 mod key;
+mod keys;
 mod reader;
 mod servers;
 mod service;
@@ -134,6 +135,9 @@ pub struct Site {
     pub ssh_options: Vec<String>,
     /// `[inventory]`.
     pub inventory: Inventory,
+    /// `[keys] passphrase_file`: the keys of own authorities are kept under what is in it; nothing keeps them in
+    /// clear.
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// `[inventory]`: where the inventory of a fleet lies, and how early its schedule is.
@@ -460,6 +464,7 @@ impl Default for Site {
             metrics: None,
             ssh_options: Vec::new(),
             inventory: Inventory::default(),
+            passphrase_file: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::reader::{Place, Source, Table, Word};
 use super::servers::{self, Mention};
-use super::{AfterCopy, Inventory, Primary, Site, updates};
+use super::{AfterCopy, Inventory, Primary, Site, keys, updates};
 use crate::identity::HostName;
 use crate::manager::inventory::postgres::parameters::Parameters;
 use crate::manager::nearest::shown;
@@ -50,6 +50,7 @@ pub(super) fn read<'a>(source: Source<'a>, document: &'a Spanned<DeTable<'a>>, t
     reading.groups = groups(file.tables("groups"));
     reading.site.primaries = primaries(file.tables("dns_primary"));
     reading.site.updates = updates::read(file.tables("dns_update"), topdir);
+    reading.site.passphrase_file = keys::read(file.table("keys"), topdir);
     if let Some(table) = file.table("dns") {
         reading.site.dns = servers::dns(table, topdir);
     }

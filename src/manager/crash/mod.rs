@@ -4,7 +4,7 @@
 //! What was not flushed is not lost here: that is tested by real power cuts.
 
 mod look;
-mod site;
+pub(crate) mod site;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -5,8 +5,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::VersionName;
+use crate::manager::keyring::Keyring;
 use crate::pki::inspect::Certificate;
-use crate::pki::key::{PrivateKey, Secret, public_digest};
+use crate::pki::key::{Secret, public_digest};
 use crate::pki::{armor, container, public_half};
 
 /// The private key (PKCS#8).
@@ -170,9 +171,9 @@ impl Version {
     ///
     /// # Errors
     /// In words.
-    pub fn prove(&self) -> Result<(), String> {
+    pub fn prove(&self, keyring: &Keyring<'_>) -> Result<(), String> {
         let text = self.files.key.as_ref().ok_or_else(|| format!("{KEY} is missing"))?;
-        let key = PrivateKey::from_pem(text.reveal()).map_err(|error| format!("{KEY}: {error}"))?;
+        let key = keyring.open(text.reveal()).map_err(|error| format!("{KEY}: {error}"))?;
         match &self.certificate {
             Some(certificate) if certificate.public_digest == key.public_digest() => Ok(()),
             _ => Err(format!("{KEY} is not the key of {CERTIFICATE}")),
@@ -190,6 +191,10 @@ fn key_problem(files: &Files, certificate: Option<&Certificate>) -> Option<Strin
     let certificate = certificate?;
     // What stands beside the secret is believed: a key that was damaged differs from the one in the bundle.
     let block = armor::blocks(text.reveal()).into_iter().find(|block| block.label.ends_with("PRIVATE KEY"));
+    // One under a passphrase is believed whole, until it is used.
+    if block.as_ref().is_some_and(|block| block.encrypted && block.body.is_ok()) {
+        return None;
+    }
     let stated = block.and_then(|block| public_half::stated(&block.label, &block.body.ok()?));
     if stated.is_some_and(|bits| public_digest(&bits) == certificate.public_digest) {
         return None;

@@ -24,7 +24,7 @@ pub use super::parcel::Sent;
 use super::parcel::{Parcel, Piece, called};
 use super::request;
 use crate::pki::bundle;
-use crate::pki::{Container, container};
+use crate::pki::container;
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
@@ -264,7 +264,7 @@ impl<'t> Task<'t, '_> {
         intermediates: &[Vec<u8>],
     ) -> Result<Made, String> {
         let (run, name) = (self.run, &service.name);
-        let pem = kept.key.to_pem(Container::Pkcs8).map_err(|error| error.to_string())?;
+        let pem = run.tree.keyring().keep(name, &kept.key)?;
         let request =
             match run.tree.file(name, &kept.version, version::REQUEST).map_err(|error| error.to_string())? {
                 Some(request) => request,

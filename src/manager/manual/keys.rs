@@ -40,9 +40,7 @@ impl Keys {
     /// Versions come oldest first.
     fn take(&mut self, tree: &Tree<'_>, name: &ServiceName, version: VersionName) {
         let key = match tree.file(name, &version, version::KEY) {
-            Ok(Some(text)) => {
-                PrivateKey::from_pem(Secret::new(text).reveal()).map_err(|error| error.to_string())
-            }
+            Ok(Some(text)) => tree.keyring().open(Secret::new(text).reveal()),
             Ok(None) => return,
             Err(error) => Err(error.to_string()),
         };

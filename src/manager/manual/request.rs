@@ -14,7 +14,7 @@ use super::super::select::select;
 use super::super::tree::Tree;
 use crate::pki::key::PrivateKey;
 use crate::pki::x509::{self, X509Error};
-use crate::pki::{Container, Digest, bundle};
+use crate::pki::{Digest, bundle, encrypted};
 use crate::system::root::PathError;
 
 /// What is asked for.
@@ -112,7 +112,7 @@ pub fn csr(world: World<'_>, request: &Request) -> Result<Shown, ManagerError> {
         return Err(ManagerError::Failed(format!("{name}: {error}")));
     }
     let curr = run.tree.linked_version(&name, Link::Curr)?;
-    let reused = if request.reuse_key { Some(key_of_curr(&name, curr.as_ref())?) } else { None };
+    let reused = if request.reuse_key { Some(key_of_curr(&run, &name, curr.as_ref())?) } else { None };
     let served = curr.and_then(|curr| curr.certificate).map(|certificate| certificate.public_digest);
     let mut waiting = waiting(&run.tree, &name)?;
     let found = fitting(&run, service, &waiting, reused.as_ref(), served.as_ref()).filter(|_| !request.force);
@@ -177,14 +177,18 @@ pub(super) fn by_hand(run: &Run<'_>, service: &Service) -> Result<(), ManagerErr
 ///
 /// # Errors
 /// [`ManagerError`] when there is none.
-pub fn key_of_curr(name: &ServiceName, curr: Option<&Version>) -> Result<PrivateKey, ManagerError> {
+pub fn key_of_curr(
+    run: &Run<'_>,
+    name: &ServiceName,
+    curr: Option<&Version>,
+) -> Result<PrivateKey, ManagerError> {
     let key = curr.and_then(|curr| curr.files.key.as_ref()).ok_or_else(|| {
         ManagerError::Usage(format!(
             "{name} has no curr whose key could be used again; leave --reuse-key out"
         ))
     })?;
-    PrivateKey::from_pem(key.reveal())
-        .map_err(|error| ManagerError::Failed(format!("{name}: the key of curr: {error}")))
+    let opened = run.tree.keyring().open(key.reveal());
+    opened.map_err(|error| ManagerError::Failed(format!("{name}: the key of curr: {error}")))
 }
 
 /// Says whether a request names what the configuration names now.
@@ -226,7 +230,7 @@ pub fn make(run: &Run<'_>, service: &Service, reused: Option<PrivateKey>) -> Res
     let der = sign(&run.config, service, &key).map_err(|error| failed(error.to_string()))?;
     let text = encode("CERTIFICATE REQUEST", der.clone());
     let files = Files {
-        key: Some(key.to_pem(Container::Pkcs8).map_err(|error| failed(error.to_string()))?),
+        key: Some(run.tree.keyring().keep(name, &key).map_err(failed)?),
         request: Some(text.clone()),
         issue: Some(version::issue_text(run.world.now).into_bytes()),
         ..Files::default()
@@ -271,7 +275,15 @@ pub(super) fn unanswered(
         return Ok(None);
     };
     let der = bundle::read(&text).requests.into_iter().next();
-    let (Some(der), Ok(key)) = (der, PrivateKey::from_pem(key.reveal())) else { return Ok(None) };
+    let key = match tree.keyring().open(key.reveal()) {
+        Ok(key) => Some(key),
+        // It is not known whether somebody pays for it.
+        Err(error) if encrypted::is_encrypted(key.reveal()) => {
+            return Err(PathError::refused(&path.with_file_name(version::KEY), error));
+        }
+        Err(_) => None,
+    };
+    let (Some(der), Some(key)) = (der, key) else { return Ok(None) };
     let is_whole = x509::read_request(&der).is_ok_and(|read| read.public_digest == key.public_digest());
     let made = tree.file(name, &version, version::ISSUE)?;
     let made = made.as_deref().and_then(version::recorded).or_else(|| version.moment());

@@ -16,7 +16,7 @@ use super::remember::remember_list;
 use super::report::Report;
 use super::run::{ManagerError, Run, World, recorded};
 use crate::pki::container;
-use crate::pki::key::{PrivateKey, Secret};
+use crate::pki::key::Secret;
 use crate::pki::serial::Serial;
 use crate::pki::x509::crl::{self, ListProfile, Reason};
 use crate::transaction::{Change, own_attributes};
@@ -146,7 +146,7 @@ fn write(
     let files = signing::files(&run.tree, by).map_err(wrong)?;
     let files = files.ok_or_else(|| wrong("it has no certificate yet".to_owned()))?;
     let key = files.key.as_ref().ok_or_else(|| wrong("it has no key".to_owned()))?;
-    let key = PrivateKey::from_pem(key.reveal()).map_err(|error| wrong(error.to_string()))?;
+    let key = run.tree.keyring().open(key.reveal()).map_err(|error| wrong(format!("its key: {error}")))?;
     let certificate = container::read(files.certificate.as_deref().unwrap_or_default()).certificates;
     let certificate = certificate.first().ok_or_else(|| wrong("it has no certificate".to_owned()))?;
     revocations.number = revocations.number.saturating_add(1);

@@ -24,7 +24,7 @@ pub fn revoke(run: &Run<'_>, service: &Service, request: &Request) -> Result<Rep
     let certificate = container::read(pem).certificates.into_iter().next();
     let certificate =
         certificate.ok_or_else(|| ManagerError::Failed(format!("{name}: it has no certificate")))?;
-    let key = version.files.key.as_ref().and_then(|key| PrivateKey::from_pem(key.reveal()).ok());
+    let key = version.files.key.as_ref().and_then(|key| run.tree.keyring().open(key.reveal()).ok());
     let mut errors = Vec::new();
     for (authority, acme) in run.config.acme(service) {
         match at(run, acme, service, &certificate, key.as_ref(), request) {

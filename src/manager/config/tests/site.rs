@@ -308,3 +308,13 @@ fn zones_that_are_updated() {
     let wrong = with_site("[[dns_update]]\ndomain = 'a.b'\nserver = 'c.d'\nkey_file = 'k'\nfor = 'mx'\n");
     one("for", &wrong.faults, "ssl-mgr.conf:5:7: \"mx\" are no records of ours; write acme or tlsa");
 }
+
+#[test]
+fn keys_under_a_passphrase() {
+    let found = with_site("[keys]\npassphrase_file = 'conf.d/passphrase'\n");
+    assert_eq!(found.site.passphrase_file, Some(PathBuf::from("/t/conf.d/passphrase")));
+    assert_eq!((shown(&found.faults), shown(&found.warnings)), (vec![], vec![]));
+    assert_eq!(with_site("[keys]\n").site.passphrase_file, None);
+    let misspelt = with_site("[keys]\npassfrase_file = 'x'\n");
+    assert_eq!(shown(&misspelt.warnings).len(), 1);
+}
