@@ -12,7 +12,8 @@
 //!             outlook
 //!  the world  tree  production  deliver  dns  the state tree; the live copy; who is told; who is asked
 //!             acme                           public authorities, by RFC 8555
-//!  a fleet    inventory                       certificates, hosts and places in files or in PostgreSQL
+//!  a fleet    inventory  operate              certificates, hosts and places in files or in PostgreSQL; who
+//!             fleet                           works on them; what machines report, and what follows
 //!  stories    renew  roll  distribute         make `next`; make `next` into `curr`; bring it to its places
 //!             tend                            all of it, for a timer
 //!             status  clean  revoke  manual
@@ -54,6 +55,7 @@ pub mod manual;
 pub mod metrics;
 pub mod name;
 mod nearest;
+pub mod operate;
 pub mod outlook;
 pub mod pending;
 pub mod production;

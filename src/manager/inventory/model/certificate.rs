@@ -83,6 +83,25 @@ pub struct DistHost {
 }
 
 impl Certificate {
+    /// One that goes nowhere yet, with its main name only.
+    pub fn new(subject: SubjectType, kind: Kind, algorithms: Algorithms) -> Self {
+        Self {
+            subject,
+            kind,
+            authority: None,
+            disabled: false,
+            algorithms,
+            must_staple: false,
+            authorized_until: None,
+            reminded: None,
+            about: About::default(),
+            main: About::default(),
+            names: BTreeMap::new(),
+            services: BTreeSet::new(),
+            targets: Vec::new(),
+        }
+    }
+
     /// What decides names of files.
     pub fn occupant<'a>(&self, name: &'a Name) -> Occupant<'a> {
         Occupant { name, subject: self.subject, chained: self.kind == Kind::Le, algorithms: self.algorithms }

@@ -1,0 +1,91 @@
+//! Working on an inventory: what `operate_serverPKI` does, for any number of managers at once.
+//!
+//! ```text
+//!  words      choice  report                 which certificates and hosts are meant; what was done
+//!  stories    schedule                       everything that is due
+//!             issue  distribute  tlsa        one kind of it, because somebody says so
+//!             authority  export  check
+//!  steps      sign  acquire                  a certificate by an own authority; by a public one
+//!             bring                          files to their places on hosts
+//!             publish                        TLSA records into zones
+//! ```
+//!
+//! A step works only on certificates that this manager has claimed, and records what became of each as soon as
+//! that is known: whoever dies leaves nothing that the next does not see.
+
+pub mod choice;
+pub mod report;
+
+use super::config::Configuration;
+use super::inventory::model::Name;
+use super::inventory::store::{Inventory, InventoryError};
+use super::run::World;
+
+pub use choice::{Certificates, Hosts};
+pub use report::{Outcome, Report};
+
+/// Certificates that are claimed at a time: as many as a public authority is asked for at once, and few enough to
+/// leave others theirs.
+const AT_A_TIME: usize = 20;
+
+/// What works on an inventory.
+pub struct Operation<'a> {
+    /// What it was told.
+    pub world: World<'a>,
+    /// What is configured.
+    pub config: Configuration,
+    /// The inventory.
+    pub inventory: Box<dyn Inventory + 'a>,
+    /// What has been done.
+    pub report: Report,
+}
+
+/// Why an operation ends early. What was recorded stays; nothing else was done.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    /// The inventory does not do what it is asked for.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// What is asked for cannot be meant.
+    #[error("{0}")]
+    Usage(String),
+    /// It cannot be done.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl<'a> Operation<'a> {
+    /// One that has done nothing yet.
+    pub fn new(world: World<'a>, config: Configuration, inventory: Box<dyn Inventory + 'a>) -> Self {
+        Self { world, config, inventory, report: Report::default() }
+    }
+
+    /// Has work done on certificates that nobody else works at, some at a time, each once. Those that are left to
+    /// other managers are noted in the report.
+    ///
+    /// # Errors
+    /// [`OperateError`], also that of the work; what was claimed is let go.
+    pub fn each(
+        &mut self,
+        names: &[Name],
+        work: &mut dyn FnMut(&mut Self, &[Name]) -> Result<(), OperateError>,
+    ) -> Result<(), OperateError> {
+        let mut rest = names.to_vec();
+        while !rest.is_empty() {
+            let claimed = self.inventory.claim(&rest, AT_A_TIME)?;
+            if claimed.is_empty() {
+                break;
+            }
+            let worked = work(self, &claimed);
+            // A store that is gone lets go by itself, and the first error is the one that tells.
+            let let_go = claimed.iter().try_for_each(|name| self.inventory.release(name));
+            worked?;
+            let_go?;
+            rest.retain(|name| !claimed.contains(name));
+        }
+        for name in rest {
+            self.report.left(name, "another manager works at it");
+        }
+        Ok(())
+    }
+}
