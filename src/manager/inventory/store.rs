@@ -122,7 +122,7 @@ pub trait Inventory {
     /// [`InventoryError`]
     fn contents(&mut self) -> Result<Contents, InventoryError>;
 
-    /// Claims certificates, at most so many, for this manager alone: those on which nobody works.
+    /// Claims certificates, at most so many, for this manager alone: those on which nobody else works.
     ///
     /// # Errors
     /// [`InventoryError`]
