@@ -8,12 +8,14 @@
 //!  steps      sign  acquire                  a certificate by an own authority; by a public one
 //!             bring                          files to their places on hosts
 //!             publish                        TLSA records into zones
+//!             keys                           private keys, opened and kept
 //! ```
 //!
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
 //! that is known: whoever dies leaves nothing that the next does not see.
 
 pub mod choice;
+pub mod keys;
 pub mod report;
 
 use std::time::Duration;
