@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn what_is_chosen() {
-        let rows: [(&str, bool, &[&str], &[&str], Result<&str, &str>); 7] = [
+        type Row<'r> = (&'r str, bool, &'r [&'r str], &'r [&'r str], Result<&'r str, &'r str>);
+        let rows: [Row<'_>; 7] = [
             ("nothing", false, &[], &[], Err("no certificate is chosen")),
             ("all but authorities", true, &[], &[], Ok("a.example b.example")),
             ("an authority by its name", true, &["local ca"], &[], Ok("Local CA a.example b.example")),

@@ -63,6 +63,9 @@ pub enum OperateError {
     Failed(String),
 }
 
+/// What is done with some certificates that were claimed.
+pub type Work<'w, 'a> = dyn FnMut(&mut Operation<'a>, &[Name]) -> Result<(), OperateError> + 'w;
+
 impl<'a> Operation<'a> {
     /// One that has done nothing yet.
     pub fn new(world: World<'a>, config: Configuration, inventory: Box<dyn Inventory + 'a>) -> Self {
@@ -74,11 +77,7 @@ impl<'a> Operation<'a> {
     ///
     /// # Errors
     /// [`OperateError`], also that of the work; what was claimed is let go.
-    pub fn each(
-        &mut self,
-        names: &[Name],
-        work: &mut dyn FnMut(&mut Self, &[Name]) -> Result<(), OperateError>,
-    ) -> Result<(), OperateError> {
+    pub fn each(&mut self, names: &[Name], work: &mut Work<'_, 'a>) -> Result<(), OperateError> {
         let mut rest = names.to_vec();
         let mut waited = Duration::ZERO;
         while !rest.is_empty() {
@@ -102,11 +101,7 @@ impl<'a> Operation<'a> {
     }
 
     /// Claims some certificates and has work done on them.
-    fn some(
-        &mut self,
-        names: &[Name],
-        work: &mut dyn FnMut(&mut Self, &[Name]) -> Result<(), OperateError>,
-    ) -> Result<Vec<Name>, OperateError> {
+    fn some(&mut self, names: &[Name], work: &mut Work<'_, 'a>) -> Result<Vec<Name>, OperateError> {
         let claimed = self.inventory.claim(names, AT_A_TIME)?;
         let worked = work(self, &claimed);
         // A store that is gone lets go by itself, and the first error is the one that tells.
