@@ -108,7 +108,7 @@ mod tests {
         let rows: [Row<'_>; 7] = [
             ("nothing", false, &[], &[], Err("no certificate is chosen")),
             ("all but authorities", true, &[], &[], Ok("a.example b.example")),
-            ("an authority by its name", true, &["local ca"], &[], Ok("Local CA a.example b.example")),
+            ("an authority by its name", true, &["local ca"], &[], Ok("a.example b.example Local CA")),
             ("one", false, &["A.example"], &[], Ok("a.example")),
             ("all but one", true, &[], &["a.example"], Ok("b.example")),
             ("one that is left out", false, &["a.example"], &["a.example"], Ok("")),
