@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use super::events::Event;
-use super::model::{Instance, KeyData, Name, Object, Objects, Reference, Refusal};
+use super::model::{Alteration, Instance, KeyData, Name, Object, Objects, Reference, Refusal};
 use super::schedule::Standing;
 use crate::fault::Fault;
 use crate::system::root::PathError;
@@ -49,6 +49,8 @@ fn joined(refusals: &[Refusal]) -> String {
 pub enum Change {
     /// An object comes in.
     Add(Object),
+    /// One is changed, at this time.
+    Alter(Alteration, OffsetDateTime),
     /// One goes.
     Remove(Reference),
 }

@@ -22,8 +22,8 @@ use time::OffsetDateTime;
 
 use super::events::{Event, Record};
 use super::model::{
-    Certificate, Checked, Instance, KeyAlgorithm, KeyData, KeyInfo, Name, Object, Objects, Outcome,
-    Reference, Refusal, Rule,
+    Alteration, Certificate, Checked, Instance, KeyAlgorithm, KeyData, KeyInfo, Name, Object, Objects,
+    Outcome, Reference, Refusal, Rule,
 };
 use super::schedule::{Stage, Standing};
 use super::store::{Change, Contents, Inventory, InventoryError};
@@ -242,11 +242,13 @@ impl<'a> Files<'a> {
                     | Reference::Tlsa { certificate: name, .. }
                     | Reference::Target { certificate: name, .. },
                 ) => Some(name.clone()),
-                Change::Remove(_) => None,
+                Change::Alter(Alteration::Certificate(name, _), _) => Some(name.clone()),
+                Change::Alter(..) | Change::Remove(_) => None,
             };
             common |= certificate.is_none();
             match change {
                 Change::Add(object) => checked.add(object.clone())?,
+                Change::Alter(alteration, now) => checked.alter(alteration, *now)?,
                 Change::Remove(reference) => checked.remove(reference)?,
             }
             if let (Change::Remove(Reference::Certificate(name)), _) = (change, &certificate) {

@@ -3,11 +3,12 @@
 //! ```text
 //!  parameters  tls  connect     how a server is reached, as users of libpq expect
 //!  schema                       our tables, versioned; the rules are in there, too
-//!  read  write  claims          what is asked, what is changed, who works at what
+//!  read  write  alter  claims   what is asked, what is changed, who works at what
 //!  serverpki                    the tables of serverPKI, taken over
 
 //! ```
 
+mod alter;
 mod claims;
 pub mod connect;
 pub mod parameters;

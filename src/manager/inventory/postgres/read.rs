@@ -68,7 +68,7 @@ pub fn objects(transaction: &mut Transaction<'_>) -> Result<Objects, InventoryEr
     Ok(objects)
 }
 
-fn place(row: &Row) -> Result<Place, Refusal> {
+pub(super) fn place(row: &Row) -> Result<Place, Refusal> {
     Ok(Place {
         file_type: word::<FileType>(row, "file_type")?,
         cert_path: row.get("cert_path"),
