@@ -23,10 +23,10 @@ use time::OffsetDateTime;
 use super::events::{Event, Record};
 use super::model::{
     Alteration, Certificate, Checked, Instance, KeyAlgorithm, KeyData, KeyInfo, Name, Object, Objects,
-    Outcome, Reference, Refusal, Rule,
+    Outcome, Reference, Refusal, Rule, State,
 };
 use super::schedule::{Stage, Standing};
-use super::store::{Change, Contents, Inventory, InventoryError};
+use super::store::{Change, Contents, Inventory, InventoryError, Trouble};
 use crate::pki::key::Secret;
 use crate::system::root::{Lock, PathError, Root};
 use crate::transaction::{self, Change as FileChange, Place, Staged, own_attributes, recover};
@@ -329,6 +329,31 @@ impl Inventory for Files<'_> {
             Some(instance) => self.read_keys(instance),
             None => Ok(Vec::new()),
         }
+    }
+
+    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError> {
+        instances.iter().map(|instance| self.read_keys(instance)).collect()
+    }
+
+    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError> {
+        let mut found = Vec::new();
+        for it in self.instances()? {
+            if !matches!(it.state, State::Issued | State::Prepublished | State::Deployed) {
+                continue;
+            }
+            let bad = it.deliveries.into_iter().filter(|(_, delivery)| delivery.outcome != Outcome::Done);
+            found.extend(bad.map(|(host, delivery)| Trouble {
+                certificate: it.certificate.clone(),
+                instance: it.id,
+                host,
+                delivery,
+            }));
+        }
+        found.sort_by(|one, other| {
+            other.delivery.at.cmp(&one.delivery.at).then_with(|| one.certificate.cmp(&other.certificate))
+        });
+        found.truncate(most);
+        Ok(found)
     }
 
     fn standings(

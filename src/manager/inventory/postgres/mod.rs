@@ -30,7 +30,7 @@ pub use connect::{Connector, Surroundings};
 use super::events::Event;
 use super::model::{Instance, KeyData, Name, Objects, Refusal, Rule};
 use super::schedule::Standing;
-use super::store::{Change, Contents, Inventory, InventoryError};
+use super::store::{Change, Contents, Inventory, InventoryError, Trouble};
 
 /// An inventory in PostgreSQL.
 pub struct Postgres {
@@ -111,6 +111,16 @@ impl Inventory for Postgres {
 
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
         self.snapshot(|transaction| read::keys(transaction, instance))
+    }
+
+    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError> {
+        let ids: Vec<i64> = instances.iter().map(|instance| instance.id).collect();
+        let mut found = self.snapshot(|transaction| read::keys_of(transaction, &ids))?;
+        Ok(ids.iter().map(|id| found.remove(id).unwrap_or_default()).collect())
+    }
+
+    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError> {
+        self.snapshot(|transaction| read::troubles(transaction, most))
     }
 
     fn standings(
