@@ -22,11 +22,11 @@ use time::OffsetDateTime;
 
 use super::events::{Event, Record};
 use super::model::{
-    Certificate, Checked, Instance, KeyAlgorithm, KeyData, KeyInfo, Name, Object, Objects, Outcome,
-    Reference, Refusal, Rule, ServiceKey, Target,
+    Alteration, Certificate, Checked, Instance, KeyAlgorithm, KeyData, KeyInfo, Name, Object, Objects,
+    Outcome, Reference, Refusal, Rule, ServiceKey, State, Target,
 };
 use super::schedule::{Stage, Standing};
-use super::store::{Change, Contents, Inventory, InventoryError};
+use super::store::{Change, Contents, Inventory, InventoryError, Trouble};
 use crate::pki::key::Secret;
 use crate::system::root::{Lock, PathError, Root};
 use crate::transaction::{self, Change as FileChange, Place, Staged, own_attributes, recover};
@@ -284,11 +284,13 @@ impl<'a> Files<'a> {
                     | Reference::Tlsa { certificate: name, .. }
                     | Reference::Target { certificate: name, .. },
                 ) => Some(name.clone()),
-                Change::Remove(_) => None,
+                Change::Alter(Alteration::Certificate(name, _), _) => Some(name.clone()),
+                Change::Alter(..) | Change::Remove(_) => None,
             };
             common |= certificate.is_none();
             match change {
                 Change::Add(object) => checked.add(object.clone())?,
+                Change::Alter(alteration, now) => checked.alter(alteration, *now)?,
                 Change::Remove(reference) => checked.remove(reference)?,
             }
             if let (Change::Remove(Reference::Certificate(name)), _) = (change, &certificate) {
@@ -382,6 +384,31 @@ impl Inventory for Files<'_> {
             Some(instance) => self.read_keys(&instance),
             None => Ok(Vec::new()),
         }
+    }
+
+    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError> {
+        instances.iter().map(|instance| self.read_keys(instance)).collect()
+    }
+
+    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError> {
+        let mut found = Vec::new();
+        for it in self.instances()? {
+            if !matches!(it.state, State::Issued | State::Prepublished | State::Deployed) {
+                continue;
+            }
+            let bad = it.deliveries.into_iter().filter(|(_, delivery)| delivery.outcome != Outcome::Done);
+            found.extend(bad.map(|(host, delivery)| Trouble {
+                certificate: it.certificate.clone(),
+                instance: it.id,
+                host,
+                delivery,
+            }));
+        }
+        found.sort_by(|one, other| {
+            other.delivery.at.cmp(&one.delivery.at).then_with(|| one.certificate.cmp(&other.certificate))
+        });
+        found.truncate(most);
+        Ok(found)
     }
 
     fn standings(
