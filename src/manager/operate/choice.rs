@@ -26,6 +26,11 @@ pub struct Hosts {
 }
 
 impl Certificates {
+    /// Says whether every ordinary certificate is meant, so that none has to be looked up.
+    pub fn is_all(&self) -> bool {
+        self.all && self.include.is_empty() && self.exclude.is_empty()
+    }
+
     /// Those that are meant, in the order of their names. "All" leaves out authorities and what is reserved:
     /// neither is issued or brought anywhere with the rest.
     ///
@@ -56,6 +61,11 @@ impl Certificates {
 }
 
 impl Hosts {
+    /// Says whether every host is served.
+    pub fn is_all(&self) -> bool {
+        self.only.is_empty() && self.skip.is_empty()
+    }
+
     /// Says whether a host is served.
     pub fn serves(&self, host: &Name) -> bool {
         (self.only.is_empty() || self.only.contains(host)) && !self.skip.contains(host)
