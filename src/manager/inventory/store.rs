@@ -1,10 +1,12 @@
 //! What can be asked of an inventory, wherever it lies.
 
+use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::events::Event;
 use super::model::{
-    AtRest, Instance, KeyAlgorithm, KeyData, Name, Object, Objects, Reference, Refusal, SubjectType,
+    Alteration, AtRest, Delivery, Instance, KeyAlgorithm, KeyData, Name, Object, Objects, Reference, Refusal,
+    SubjectType,
 };
 use super::schedule::Standing;
 use crate::fault::Fault;
@@ -52,8 +54,24 @@ fn joined(refusals: &[Refusal]) -> String {
 pub enum Change {
     /// An object comes in.
     Add(Object),
+    /// One is changed, at this time.
+    Alter(Alteration, OffsetDateTime),
     /// One goes.
     Remove(Reference),
+}
+
+/// A delivery that did not end well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// The certificate.
+    pub certificate: Name,
+    /// Its instance.
+    pub instance: i64,
+    /// The host.
+    pub host: Name,
+    /// How it ended.
+    #[serde(flatten)]
+    pub delivery: Delivery,
 }
 
 /// Everything that an inventory holds.
@@ -141,6 +159,19 @@ pub trait Inventory {
     /// # Errors
     /// [`InventoryError`], also that of the call; nothing was changed.
     fn keep_keys(&mut self, at_rest: AtRest, anew: &mut Anew<'_>) -> Result<(), InventoryError>;
+
+    /// Certificates and keys of several instances, in their order, RSA first.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError>;
+
+    /// Deliveries that did not end well, of instances that are issued, prepublished or deployed; the latest first,
+    /// at most so many.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError>;
 
     /// Calls for each certificate, in the order of their names, with how it stands: some, or all.
     ///

@@ -34,6 +34,9 @@ pub use report::{Outcome, Report};
 /// leave others theirs.
 const AT_A_TIME: usize = 20;
 
+/// Certificates that are looked through for some to claim: enough for many managers to find their own among them.
+const WINDOW: usize = 400;
+
 /// After how long a store that is gone is tried again.
 const AGAIN: Duration = Duration::from_millis(250);
 
@@ -65,6 +68,9 @@ pub enum OperateError {
     Failed(String),
 }
 
+/// What is done with some certificates that were claimed.
+pub type Work<'w, 'a> = dyn FnMut(&mut Operation<'a>, &[Name]) -> Result<(), OperateError> + 'w;
+
 impl<'a> Operation<'a> {
     /// One that has done nothing yet.
     pub fn new(world: World<'a>, config: Configuration, inventory: Box<dyn Inventory + 'a>) -> Self {
@@ -76,39 +82,33 @@ impl<'a> Operation<'a> {
     ///
     /// # Errors
     /// [`OperateError`], also that of the work; what was claimed is let go.
-    pub fn each(
-        &mut self,
-        names: &[Name],
-        work: &mut dyn FnMut(&mut Self, &[Name]) -> Result<(), OperateError>,
-    ) -> Result<(), OperateError> {
-        let mut rest = names.to_vec();
+    pub fn each(&mut self, names: &[Name], work: &mut Work<'_, 'a>) -> Result<(), OperateError> {
         let mut waited = Duration::ZERO;
-        while !rest.is_empty() {
-            match self.some(&rest, work) {
-                Ok(claimed) if claimed.is_empty() => break,
-                Ok(claimed) => rest.retain(|name| !claimed.contains(name)),
-                Err(OperateError::Inventory(InventoryError::Gone(says))) if waited < self.patience => {
-                    if waited.is_zero() {
-                        (self.world.tell)(&format!("waits for the inventory: {says}"));
+        for window in names.chunks(WINDOW) {
+            let mut rest = window.to_vec();
+            while !rest.is_empty() {
+                match self.some(&rest, work) {
+                    Ok(claimed) if claimed.is_empty() => break,
+                    Ok(claimed) => rest.retain(|name| !claimed.contains(name)),
+                    Err(OperateError::Inventory(InventoryError::Gone(says))) if waited < self.patience => {
+                        if waited.is_zero() {
+                            (self.world.tell)(&format!("waits for the inventory: {says}"));
+                        }
+                        clock::pause(AGAIN);
+                        waited += AGAIN;
                     }
-                    clock::pause(AGAIN);
-                    waited += AGAIN;
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
             }
-        }
-        for name in rest {
-            self.report.left(name, "another manager works at it");
+            for name in rest {
+                self.report.left(name, "another manager works at it");
+            }
         }
         Ok(())
     }
 
     /// Claims some certificates and has work done on them.
-    fn some(
-        &mut self,
-        names: &[Name],
-        work: &mut dyn FnMut(&mut Self, &[Name]) -> Result<(), OperateError>,
-    ) -> Result<Vec<Name>, OperateError> {
+    fn some(&mut self, names: &[Name], work: &mut Work<'_, 'a>) -> Result<Vec<Name>, OperateError> {
         let claimed = self.inventory.claim(names, AT_A_TIME)?;
         let worked = work(self, &claimed);
         // A store that is gone lets go by itself, and the first error is the one that tells.

@@ -3,11 +3,12 @@
 //! ```text
 //!  parameters  tls  connect     how a server is reached, as users of libpq expect
 //!  schema                       our tables, versioned; the rules are in there, too
-//!  read  write  claims          what is asked, what is changed, who works at what
+//!  read  write  alter  claims   what is asked, what is changed, who works at what
 //!  keys                         how private keys are kept, and all of them written anew
 //!  serverpki                    the tables of serverPKI, taken over
 //! ```
 
+mod alter;
 mod claims;
 pub mod connect;
 mod keys;
@@ -29,7 +30,7 @@ pub use connect::{Connector, Surroundings};
 use super::events::Event;
 use super::model::{AtRest, Instance, KeyData, Name, Objects, Refusal, Rule};
 use super::schedule::Standing;
-use super::store::{Anew, Change, Contents, Each, Inventory, InventoryError};
+use super::store::{Anew, Change, Contents, Each, Inventory, InventoryError, Trouble};
 
 /// An inventory in PostgreSQL.
 pub struct Postgres {
@@ -113,7 +114,7 @@ impl Inventory for Postgres {
     }
 
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
-        self.snapshot(|transaction| read::keys_of(transaction, instance))
+        self.snapshot(|transaction| read::keys(transaction, instance))
     }
 
     fn at_rest(&mut self) -> Result<AtRest, InventoryError> {
@@ -126,6 +127,16 @@ impl Inventory for Postgres {
 
     fn keep_keys(&mut self, at_rest: AtRest, anew: &mut Anew<'_>) -> Result<(), InventoryError> {
         self.transact(|transaction| keys::keep(transaction, at_rest, anew))
+    }
+
+    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError> {
+        let ids: Vec<i64> = instances.iter().map(|instance| instance.id).collect();
+        let mut found = self.snapshot(|transaction| read::keys_of(transaction, &ids))?;
+        Ok(ids.iter().map(|id| found.remove(id).unwrap_or_default()).collect())
+    }
+
+    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError> {
+        self.snapshot(|transaction| read::troubles(transaction, most))
     }
 
     fn standings(

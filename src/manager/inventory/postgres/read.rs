@@ -12,7 +12,7 @@ use super::super::model::{
     Word,
 };
 use super::super::schedule::{Stage, Standing};
-use super::super::store::{Contents, InventoryError};
+use super::super::store::{Contents, InventoryError, Trouble};
 use super::keys;
 use crate::pki::key::Secret;
 
@@ -101,7 +101,7 @@ fn around(
     Ok(objects)
 }
 
-fn place(row: &Row) -> Result<Place, Refusal> {
+pub(super) fn place(row: &Row) -> Result<Place, Refusal> {
     Ok(Place {
         file_type: word::<FileType>(row, "file_type")?,
         cert_path: row.get("cert_path"),
@@ -260,10 +260,46 @@ fn key_data(row: &Row) -> Result<KeyData, Refusal> {
 }
 
 /// Certificates and keys of an instance.
-pub fn keys_of(transaction: &mut Transaction<'_>, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
+pub fn keys(transaction: &mut Transaction<'_>, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
     let all = "SELECT * FROM reseed.instance_keys WHERE instance = $1 ORDER BY algorithm DESC";
     let rows = transaction.query(all, &[&instance])?;
     rows.iter().map(|row| Ok(key_data(row)?)).collect()
+}
+
+/// Certificates and keys of some instances, by their numbers.
+pub fn keys_of(
+    transaction: &mut Transaction<'_>,
+    instances: &[i64],
+) -> Result<BTreeMap<i64, Vec<KeyData>>, InventoryError> {
+    let mut found: BTreeMap<i64, Vec<KeyData>> = BTreeMap::new();
+    let some = "SELECT * FROM reseed.instance_keys WHERE instance = ANY ($1) ORDER BY algorithm DESC";
+    for row in transaction.query(some, &[&instances])? {
+        found.entry(row.get("instance")).or_default().push(key_data(&row)?);
+    }
+    Ok(found)
+}
+
+/// Deliveries that did not end well.
+pub fn troubles(transaction: &mut Transaction<'_>, most: usize) -> Result<Vec<Trouble>, InventoryError> {
+    let query = "SELECT s.name, h.fqdn, d.* FROM reseed.deliveries d
+        JOIN reseed.instances i ON i.id = d.instance JOIN reseed.hosts h ON h.id = d.host
+        JOIN reseed.subjects s ON s.certificate = i.certificate AND s.main
+        WHERE d.outcome <> 'done' AND i.state IN ('issued', 'prepublished', 'deployed')
+        ORDER BY d.at DESC, lower(s.name COLLATE \"C\") LIMIT $1";
+    let rows = transaction.query(query, &[&i64::try_from(most).unwrap_or(i64::MAX)])?;
+    let trouble = |row: &Row| {
+        Ok(Trouble {
+            certificate: name(row, "name")?,
+            instance: row.get("instance"),
+            host: name(row, "fqdn")?,
+            delivery: Delivery {
+                at: row.get("at"),
+                outcome: word::<Outcome>(row, "outcome")?,
+                says: row.get("says"),
+            },
+        })
+    };
+    rows.iter().map(trouble).collect()
 }
 
 /// Everything.
