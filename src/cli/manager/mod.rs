@@ -9,6 +9,7 @@ mod keys;
 mod manual;
 mod material;
 mod metrics;
+mod operation;
 mod outcome;
 mod schedule;
 mod status;
@@ -61,6 +62,10 @@ enum Command {
     Crl(verbs::Crl),
     Inventory(inventory::Arguments),
     Schedule(schedule::Arguments),
+    Issue(operation::Issue),
+    RenewLocal(operation::Renew),
+    Ca(operation::Ca),
+    Export(operation::Export),
     Account(account::Arguments),
     Metrics(metrics::Arguments),
     Keys(keys::Arguments),
@@ -81,6 +86,10 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Check(arguments) => return check::run(&there()?, arguments),
         Command::Inventory(asked) => return inventory::run(&there()?, asked),
         Command::Schedule(asked) => return schedule::run(&there()?, asked),
+        Command::Issue(asked) => return asked.run(&there()?),
+        Command::RenewLocal(asked) => return asked.run(&there()?),
+        Command::Ca(asked) => return asked.run(&there()?),
+        Command::Export(asked) => return asked.run(&there()?),
         Command::Account(arguments) => return account::run(there()?, arguments),
         Command::Metrics(arguments) => return metrics::run(&there()?, arguments),
         Command::Csr(asked) => return asked.run(there()?),
