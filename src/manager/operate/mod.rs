@@ -6,14 +6,18 @@
 //!             issue  distribute  tlsa        one kind of it, because somebody says so
 //!             authority  export  check
 //!  steps      sign  acquire                  a certificate by an own authority; by a public one
-//!             bring                          files to their places on hosts
+//!             bring  parcel  hosts           files to their places on hosts
 //!             publish                        TLSA records into zones
 //! ```
 //!
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
 //! that is known: whoever dies leaves nothing that the next does not see.
 
+pub mod bring;
 pub mod choice;
+pub mod distribute;
+pub mod hosts;
+pub mod parcel;
 pub mod report;
 
 use super::config::Configuration;

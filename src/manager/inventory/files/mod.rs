@@ -322,6 +322,10 @@ impl Inventory for Files<'_> {
         Ok(found)
     }
 
+    fn instances_of(&mut self, certificate: &Name) -> Result<Vec<Instance>, InventoryError> {
+        self.read_instances(certificate)
+    }
+
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
         match self.instances()?.iter().find(|known| known.id == instance) {
             Some(instance) => self.read_keys(instance),
