@@ -7,7 +7,7 @@
 //!             authority  export  check
 //!  decisions  naming                         which names stand in a certificate
 //!  steps      sign  acquire                  a certificate by an own authority; by a public one
-//!             bring                          files to their places on hosts
+//!             bring  parcel  hosts           files to their places on hosts
 //!             publish                        TLSA records into zones
 //! ```
 //!
@@ -15,10 +15,15 @@
 //! that is known: whoever dies leaves nothing that the next does not see.
 
 pub mod authority;
+pub mod bring;
 pub mod choice;
+pub mod choice;
+pub mod distribute;
 pub mod export;
+pub mod hosts;
 pub mod issue;
 mod naming;
+pub mod parcel;
 pub mod report;
 mod sign;
 
