@@ -7,14 +7,17 @@
 //!             authority  export  check
 //!  steps      sign  acquire                  a certificate by an own authority; by a public one
 //!             bring                          files to their places on hosts
-//!             publish                        TLSA records into zones
+//!             publish  records               TLSA records into zones; which those are
 //! ```
 //!
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
 //! that is known: whoever dies leaves nothing that the next does not see.
 
 pub mod choice;
+pub mod publish;
+pub mod records;
 pub mod report;
+pub mod tlsa;
 
 use super::config::Configuration;
 use super::inventory::model::Name;
