@@ -8,7 +8,7 @@
 //!  decisions  naming                         which names stand in a certificate
 //!  steps      sign  acquire                  a certificate by an own authority; by a public one
 //!             bring  parcel  hosts           files to their places on hosts
-//!             publish                        TLSA records into zones
+//!             publish  records               TLSA records into zones; which those are
 //! ```
 //!
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
@@ -17,15 +17,17 @@
 pub mod authority;
 pub mod bring;
 pub mod choice;
-pub mod choice;
 pub mod distribute;
 pub mod export;
 pub mod hosts;
 pub mod issue;
 mod naming;
 pub mod parcel;
+pub mod publish;
+pub mod records;
 pub mod report;
 mod sign;
+pub mod tlsa;
 
 use std::time::Duration;
 
