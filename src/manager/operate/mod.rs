@@ -9,6 +9,9 @@
 //!  steps      sign  acquire                  a certificate by an own authority; by a public one
 //!             bring  parcel  hosts           files to their places on hosts
 //!             publish  records               TLSA records into zones; which those are
+//!             bring                          files to their places on hosts
+//!             publish                        TLSA records into zones
+//!             keys                           private keys, opened and kept
 //! ```
 //!
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
@@ -21,6 +24,7 @@ pub mod distribute;
 pub mod export;
 pub mod hosts;
 pub mod issue;
+pub mod keys;
 mod naming;
 pub mod parcel;
 pub mod publish;

@@ -37,24 +37,34 @@ const ROUNDS: usize = 8;
 /// # Errors
 /// [`OperateError`]; what was recorded until then stays.
 pub fn schedule(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateError> {
-    let objects = op.inventory.objects()?;
-    request.hosts.check(&objects)?;
-    let names = request.certificates.among(&objects)?;
-    drop(objects);
+    let names = chosen(op, request)?;
     // It looks before every step, so that a store which comes back finds it where it was.
     op.patience = PATIENCE;
-    let actions = look(op, &names)?;
+    let actions = look(op, names.as_deref())?;
     let is_now = |action: &&Action| !matches!(action.step, Step::Wait { .. } | Step::Remind);
     let busy: BTreeSet<Name> = actions.iter().filter(is_now).map(|it| it.certificate.clone()).collect();
     op.each(&Vec::from_iter(busy), &mut |op, claimed| batch(op, request, claimed))?;
-    reminders(op, &names)
+    reminders(op, names.as_deref())
 }
 
-/// What is due for some certificates now.
-fn look(op: &mut Operation<'_>, names: &[Name]) -> Result<Vec<Action>, OperateError> {
+/// Which certificates; nothing for all, however many there are.
+fn chosen(op: &mut Operation<'_>, request: &Request) -> Result<Option<Vec<Name>>, OperateError> {
+    if request.certificates.is_all() && request.hosts.is_all() {
+        return Ok(None);
+    }
+    let objects = op.inventory.objects()?;
+    request.hosts.check(&objects)?;
+    request.certificates.among(&objects).map(Some)
+}
+
+/// What is due now for some certificates, or for all.
+///
+/// # Errors
+/// [`OperateError`]
+pub fn look(op: &mut Operation<'_>, names: Option<&[Name]>) -> Result<Vec<Action>, OperateError> {
     let (policy, now) = (op.config.site.inventory.policy, op.world.now);
     let mut actions = Vec::new();
-    op.inventory.standings(Some(names), &mut |standing| actions.extend(due(&standing, &policy, now)))?;
+    op.inventory.standings(names, &mut |standing| actions.extend(due(&standing, &policy, now)))?;
     Ok(actions)
 }
 
@@ -209,11 +219,11 @@ impl Told<'_, '_> {
 }
 
 /// Has one message sent for all that somebody has to be reminded of.
-fn reminders(op: &mut Operation<'_>, names: &[Name]) -> Result<(), OperateError> {
+fn reminders(op: &mut Operation<'_>, names: Option<&[Name]>) -> Result<(), OperateError> {
     let wanted: BTreeSet<Name> = reasons(look(op, names)?).into_iter().map(|(name, _)| name).collect();
     let claimed = op.inventory.claim(&Vec::from_iter(wanted), usize::MAX)?;
     // Somebody else may have reminded between our look and our claim.
-    let reminded = match reasons(look(op, &claimed)?) {
+    let reminded = match reasons(look(op, Some(&claimed))?) {
         none if none.is_empty() => Ok(()),
         some => remind(op, &some),
     };
