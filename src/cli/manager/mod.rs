@@ -9,6 +9,7 @@ mod keys;
 mod manual;
 mod material;
 mod metrics;
+mod operation;
 mod outcome;
 mod schedule;
 mod status;
@@ -78,7 +79,7 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::TlsaHash(arguments) => return tlsa_hash::run(arguments),
         Command::Verify(arguments) => return verify::run(world, arguments),
         Command::Status(arguments) => return status::run(&there()?, arguments),
-        Command::Check(arguments) => return check::run(&there()?, arguments),
+        Command::Check(arguments) => return check::run(&there()?, verbose, arguments),
         Command::Inventory(asked) => return inventory::run(&there()?, asked),
         Command::Schedule(asked) => return schedule::run(&there()?, asked),
         Command::Account(arguments) => return account::run(there()?, arguments),

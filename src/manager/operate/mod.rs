@@ -4,7 +4,8 @@
 //!  words      choice  report                 which certificates and hosts are meant; what was done
 //!  stories    schedule                       everything that is due
 //!             issue  distribute  tlsa        one kind of it, because somebody says so
-//!             authority  export  check
+//!             authority  export
+//!             check  status                what is wrong; how it stands
 //!  steps      sign  acquire                  a certificate by an own authority; by a public one
 //!             bring                          files to their places on hosts
 //!             publish                        TLSA records into zones
@@ -13,8 +14,10 @@
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
 //! that is known: whoever dies leaves nothing that the next does not see.
 
+pub mod check;
 pub mod choice;
 pub mod report;
+pub mod status;
 
 use super::config::Configuration;
 use super::inventory::model::Name;

@@ -1,0 +1,155 @@
+//! Commands on the inventory of a fleet: which certificates and hosts they are about, and how what was done is told.
+
+pub mod check;
+pub mod status;
+
+use std::io::{self, Write};
+
+use super::inventory::place;
+use super::{Failure, Status, text};
+use crate::manager::config::Configuration;
+use crate::manager::inventory::model::Name;
+use crate::manager::operate::{Certificates, Hosts, OperateError, Operation, Report};
+use crate::manager::run::{World, configuration};
+
+/// Which certificates, besides those that are named.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Certificates of the inventory")]
+pub struct Choice {
+    /// Every certificate, but authorities
+    #[arg(long)]
+    pub all: bool,
+    /// This one, too; may be given more than once
+    #[arg(long, value_name = "CERTIFICATE")]
+    pub include: Vec<Name>,
+    /// Not this one; may be given more than once
+    #[arg(long, value_name = "CERTIFICATE")]
+    pub exclude: Vec<Name>,
+}
+
+/// Which certificates, by their names too.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct CertificateChoice {
+    /// Which certificates
+    #[arg(value_name = "CERTIFICATE")]
+    pub names: Vec<Name>,
+    #[command(flatten)]
+    pub choice: Choice,
+}
+
+/// Which hosts are served.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Hosts of the inventory")]
+pub struct HostChoice {
+    /// Leave this host out; may be given more than once
+    #[arg(long, value_name = "HOST")]
+    pub skip_host: Vec<Name>,
+    /// Serve only this host; may be given more than once
+    #[arg(long, value_name = "HOST")]
+    pub only_host: Vec<Name>,
+}
+
+impl Choice {
+    /// With those that are named.
+    pub fn with(&self, names: &[Name]) -> Certificates {
+        let include = names.iter().chain(&self.include).cloned().collect();
+        Certificates { all: self.all, include, exclude: self.exclude.clone() }
+    }
+
+    /// Says whether it says anything: then the inventory is meant.
+    pub fn is_given(&self) -> bool {
+        self.all || !self.include.is_empty() || !self.exclude.is_empty()
+    }
+}
+
+impl CertificateChoice {
+    /// The certificates that are meant.
+    pub fn certificates(&self) -> Certificates {
+        self.choice.with(&self.names)
+    }
+}
+
+impl HostChoice {
+    /// The hosts that are meant.
+    pub fn hosts(&self) -> Hosts {
+        Hosts {
+            only: self.only_host.iter().cloned().collect(),
+            skip: self.skip_host.iter().cloned().collect(),
+        }
+    }
+
+    /// Says whether it says anything: then the inventory is meant.
+    pub fn is_given(&self) -> bool {
+        !self.only_host.is_empty() || !self.skip_host.is_empty()
+    }
+}
+
+/// Says whether a fleet's inventory is kept here: it is configured, or it lies beneath the top directory.
+pub fn is_kept(world: &World<'_>, config: &Configuration) -> Result<bool, Failure> {
+    let there = || world.root.status(&world.top.join("inventory"));
+    Ok(config.site.inventory.is_configured || there()?.is_some())
+}
+
+/// Says whether a command that both have is about the inventory: where one is kept, unless the selection can only
+/// mean services of the tree.
+pub fn is_meant(world: &World<'_>, selection: &[String]) -> Result<bool, Failure> {
+    Ok(!is_of_tree(selection) && is_kept(world, &configuration(world)?)?)
+}
+
+/// Says whether a selection can only mean services of the tree.
+pub fn is_of_tree(selection: &[String]) -> bool {
+    selection.iter().any(|word| word.contains(['/', ':']))
+}
+
+/// Where no inventory is kept, what only an inventory has cannot be asked for.
+pub fn refuse(is_given: bool) -> Result<(), Failure> {
+    let says = "--all, --include, --exclude, --skip-host, --only-host, --no-tlsa and --within are about the \
+                certificates of an inventory, and none is kept here, or the selection is one of the tree";
+    if is_given { Err(Failure::Usage(says.into())) } else { Ok(()) }
+}
+
+/// Words of the command line as names of certificates.
+pub fn names(words: &[String]) -> Result<Vec<Name>, Failure> {
+    words.iter().map(|word| Name::new(word).map_err(|refusal| Failure::Usage(refusal.to_string()))).collect()
+}
+
+/// What works on the inventory that is configured.
+pub fn operation<'a>(world: &World<'a>) -> Result<Operation<'a>, Failure> {
+    let config = configuration(world)?;
+    Ok(Operation::new(world.clone(), config, place::configured(world)?))
+}
+
+/// Writes the report and finds the exit status.
+pub fn tell(report: &Report, json: bool, quiet: bool) -> Result<Status, Failure> {
+    let mut out = io::stdout().lock();
+    match (json, quiet) {
+        (true, _) => text::json(&mut out, report)?,
+        (false, true) => {}
+        (false, false) => write!(out, "{report}")?,
+    }
+    let mut messages = io::stderr().lock();
+    if quiet && !json {
+        use crate::manager::operate::Outcome;
+        for (name, outcomes) in &report.certificates {
+            for outcome in outcomes {
+                if let Outcome::Failed(says) = outcome {
+                    writeln!(messages, "reseed: {name}: {}", text::printable(says))?;
+                }
+            }
+        }
+    }
+    for failure in &report.failures {
+        writeln!(messages, "reseed: {}", text::printable(failure))?;
+    }
+    Ok(if report.has_failed() { Status::Failed } else { Status::Done })
+}
+
+impl From<OperateError> for Failure {
+    fn from(error: OperateError) -> Self {
+        match error {
+            OperateError::Inventory(error) => Self::Inventory(error),
+            OperateError::Usage(says) => Self::Usage(says),
+            OperateError::Failed(says) => Self::Other(says),
+        }
+    }
+}
