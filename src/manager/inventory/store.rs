@@ -92,6 +92,13 @@ pub trait Inventory {
     /// [`InventoryError`]
     fn objects(&mut self) -> Result<Objects, InventoryError>;
 
+    /// Certificates, with the hosts, places and services that they name and with nothing else. One that is not
+    /// there is left out.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn objects_of(&mut self, names: &[Name]) -> Result<Objects, InventoryError>;
+
     /// All instances by their numbers, without what is secret.
     ///
     /// # Errors
@@ -145,7 +152,7 @@ pub trait Inventory {
     /// [`InventoryError`]
     fn contents(&mut self) -> Result<Contents, InventoryError>;
 
-    /// Claims certificates, at most so many, for this manager alone: those on which nobody works.
+    /// Claims certificates, at most so many, for this manager alone: those on which nobody else works.
     ///
     /// # Errors
     /// [`InventoryError`]

@@ -15,8 +15,8 @@ use crate::manager::run::World;
 ///
 /// It lies in files beneath the top directory, or in PostgreSQL where ssl-mgr.conf says so:
 ///
-/// [inventory]
-/// postgres = "postgresql://manager@db.example.com/pki?sslmode=verify-full"
+///     [inventory]
+///     postgres = "postgresql://manager@db.example.com/pki?sslmode=verify-full"
 ///
 /// What is not in there is taken as by psql: from PGHOST and the other variables, a service file, ~/.pgpass.
 #[derive(Debug, clap::Args)]

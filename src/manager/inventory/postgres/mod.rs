@@ -105,6 +105,10 @@ impl Inventory for Postgres {
         self.snapshot(read::objects)
     }
 
+    fn objects_of(&mut self, names: &[Name]) -> Result<Objects, InventoryError> {
+        self.snapshot(|transaction| read::objects_of(transaction, names))
+    }
+
     fn instances(&mut self) -> Result<Vec<Instance>, InventoryError> {
         self.snapshot(|transaction| read::instances(transaction, None))
     }

@@ -334,7 +334,7 @@ pub fn record(
     let id = certificate_id(transaction, name)?;
     transaction.execute("SELECT FROM reseed.certificates WHERE id = $1 FOR NO KEY UPDATE", &[&id])?;
     transaction.execute("SELECT FROM reseed.instances WHERE certificate = $1 FOR UPDATE", &[&id])?;
-    let mut certificates = read::certificates(transaction, Some(name))?;
+    let mut certificates = read::certificates(transaction, Some(std::slice::from_ref(name)))?;
     let (name, certificate) = certificates.pop_first().ok_or_else(unknown)?;
     let instances = read::instances(transaction, Some(&name))?;
     let mut record = Record { name, certificate, instances };
