@@ -42,6 +42,14 @@ pub struct Arguments {
     /// directory conf.d.
     #[arg(long, global = true, value_name = "DIR")]
     topdir: Option<PathBuf>,
+    /// The configuration of serverPKI, instead of a tree's
+    ///
+    /// Its inventory is the database that it names; our own state lies in its directory db.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "topdir")]
+    config: Option<PathBuf>,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -71,8 +79,22 @@ enum Command {
     TlsaHash(tlsa_hash::Arguments),
 }
 
+impl Arguments {
+    /// Takes this configuration of serverPKI where none was named.
+    pub fn or_config(&mut self, file: &Path) {
+        self.config.get_or_insert_with(|| file.to_owned());
+    }
+
+    /// Whether a configuration of serverPKI was named.
+    pub fn has_config(&self) -> bool {
+        self.config.is_some()
+    }
+}
+
 pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Status, Failure> {
-    let there = || top::world(&world, arguments.topdir.as_deref());
+    outcome::quietly(arguments.quiet);
+    let place = || top::place(&world, arguments.topdir.as_deref(), arguments.config.as_deref());
+    let there = || place().map(|place| place.world);
     let report = match &arguments.command {
         Command::Dhparm(arguments) => return dhparm::run(world, arguments),
         Command::Info(arguments) => return info::run(world, verbose, arguments),

@@ -6,7 +6,7 @@ pub mod status;
 use std::io::{self, Write};
 
 use super::inventory::place;
-use super::{Failure, Status, text};
+use super::{Failure, Status, outcome, text};
 use crate::manager::config::Configuration;
 use crate::manager::inventory::model::Name;
 use crate::manager::operate::{Certificates, Hosts, OperateError, Operation, Report};
@@ -120,8 +120,8 @@ pub fn operation<'a>(world: &World<'a>) -> Result<Operation<'a>, Failure> {
 }
 
 /// Writes the report and finds the exit status.
-pub fn tell(report: &Report, json: bool, quiet: bool) -> Result<Status, Failure> {
-    let mut out = io::stdout().lock();
+pub fn tell(report: &Report, json: bool) -> Result<Status, Failure> {
+    let (mut out, quiet) = (io::stdout().lock(), outcome::is_quiet());
     match (json, quiet) {
         (true, _) => text::json(&mut out, report)?,
         (false, true) => {}
