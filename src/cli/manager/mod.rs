@@ -70,6 +70,9 @@ enum Command {
     Crl(verbs::Crl),
     Inventory(inventory::Arguments),
     Schedule(schedule::Arguments),
+    Issue(operation::Issue),
+    Ca(operation::Ca),
+    Export(operation::Export),
     Account(account::Arguments),
     Metrics(metrics::Arguments),
     Keys(keys::Arguments),
@@ -104,13 +107,25 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Check(arguments) => return check::run(&there()?, verbose, arguments),
         Command::Inventory(asked) => return inventory::run(&there()?, asked),
         Command::Schedule(asked) => return schedule::run(&there()?, asked),
+        Command::Issue(asked) => return asked.run(&there()?),
+        Command::Ca(asked) => return asked.run(&there()?),
+        Command::Export(asked) => {
+            let place = place()?;
+            return asked.run(&place.world, place.serverpki.as_ref().map(|taken| taken.work.as_path()));
+        }
         Command::Account(arguments) => return account::run(there()?, arguments),
         Command::Metrics(arguments) => return metrics::run(&there()?, arguments),
         Command::Csr(asked) => return asked.run(there()?),
         Command::Keys(arguments) => return keys::run(&there()?, arguments),
         Command::Import(asked) => import::import(there()?, &asked.request()?)?,
         Command::Tend(asked) => tend::tend(there()?, &asked.request())?,
-        Command::Renew(asked) => renew::renew(there()?, &asked.request())?,
+        Command::Renew(asked) => {
+            let world = there()?;
+            if let Some(renewal) = asked.of_inventory(&world)? {
+                return renewal.run(&world);
+            }
+            renew::renew(world, &asked.request())?
+        }
         Command::Roll(asked) => roll::roll(there()?, &asked.request())?,
         Command::Distribute(asked) => distribute::distribute(there()?, &asked.request())?,
         Command::DnsRefresh(asked) => distribute::distribute(there()?, &asked.request())?,

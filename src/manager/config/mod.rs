@@ -4,6 +4,7 @@
 mod acme;
 mod authorities;
 mod command;
+mod issuing;
 mod key;
 mod keys;
 mod reader;
@@ -28,6 +29,8 @@ use crate::fault::Fault;
 use crate::pki::Algorithm;
 pub use crate::pki::x509::{AlternativeName, Name as Subject};
 
+pub use issuing::Issuing;
+pub use subject::alternative_name;
 pub use texts::{ServiceText, Text, Texts, read};
 
 /// Everything that is configured, and what is odd about it.
@@ -150,6 +153,8 @@ pub struct Inventory {
     pub postgres: Option<String>,
     /// `prepublish_days`, `remind_days`, `keep_days`.
     pub policy: super::inventory::schedule::Policy,
+    /// How certificates are issued.
+    pub issuing: Issuing,
 }
 
 /// One of `post_copy_cmd`.

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::reader::{Place, Source, Table, Word};
 use super::servers::{self, Mention};
-use super::{AfterCopy, Inventory, Primary, Site, keys, updates};
+use super::{AfterCopy, Inventory, Primary, Site, issuing, keys, updates};
 use crate::identity::HostName;
 use crate::manager::inventory::postgres::parameters::Parameters;
 use crate::manager::nearest::shown;
@@ -126,6 +126,7 @@ fn inventory(mut table: Table<'_>) -> Inventory {
             Err(error) => word.place.fault(format!("postgres: {error}")),
         }
     }
+    found.issuing = issuing::read(&mut table);
     let policy = &mut found.policy;
     for (key, least, days) in [
         ("prepublish_days", 7, &mut policy.prepublish_days),

@@ -1,6 +1,9 @@
 //! Commands on the inventory of a fleet: which certificates and hosts they are about, and how what was done is told.
 
+mod ca;
 pub mod check;
+mod export;
+mod issue;
 pub mod status;
 
 use std::io::{self, Write};
@@ -11,6 +14,9 @@ use crate::manager::config::Configuration;
 use crate::manager::inventory::model::Name;
 use crate::manager::operate::{Certificates, Hosts, OperateError, Operation, Report};
 use crate::manager::run::{World, configuration};
+pub use ca::Ca;
+pub use export::Export;
+pub use issue::{Issue, Renewal};
 
 /// Which certificates, besides those that are named.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -29,7 +35,7 @@ pub struct Choice {
 
 /// Which certificates, by their names too.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct CertificateChoice {
+pub struct Selection {
     /// Which certificates
     #[arg(value_name = "CERTIFICATE")]
     pub names: Vec<Name>,
@@ -62,7 +68,7 @@ impl Choice {
     }
 }
 
-impl CertificateChoice {
+impl Selection {
     /// The certificates that are meant.
     pub fn certificates(&self) -> Certificates {
         self.choice.with(&self.names)
@@ -108,6 +114,19 @@ pub fn refuse(is_given: bool) -> Result<(), Failure> {
     if is_given { Err(Failure::Usage(says.into())) } else { Ok(()) }
 }
 
+/// What only a tree has cannot be asked of an inventory.
+pub fn refuse_of_tree(given: &[(&str, bool)]) -> Result<(), Failure> {
+    let given: Vec<&str> = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name).collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    let says = format!(
+        "{} is about services of the tree, and an inventory is kept here; name the services as GROUP/SERVICE",
+        given.join(", ")
+    );
+    Err(Failure::Usage(says))
+}
+
 /// Words of the command line as names of certificates.
 pub fn names(words: &[String]) -> Result<Vec<Name>, Failure> {
     words.iter().map(|word| Name::new(word).map_err(|refusal| Failure::Usage(refusal.to_string()))).collect()
@@ -117,6 +136,18 @@ pub fn names(words: &[String]) -> Result<Vec<Name>, Failure> {
 pub fn operation<'a>(world: &World<'a>) -> Result<Operation<'a>, Failure> {
     let config = configuration(world)?;
     Ok(Operation::new(world.clone(), config, place::configured(world)?))
+}
+
+/// Does work and tells what was done, also where it ended early.
+pub fn told(
+    mut operation: Operation<'_>,
+    json: bool,
+    work: impl FnOnce(&mut Operation<'_>) -> Result<(), OperateError>,
+) -> Result<Status, Failure> {
+    let done = work(&mut operation);
+    let status = tell(&operation.report, json)?;
+    done?;
+    Ok(status)
 }
 
 /// Writes the report and finds the exit status.
