@@ -21,6 +21,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Status, text};
+use crate::manager;
 use crate::manager::manual::import;
 use crate::manager::{clean, distribute, renew, revoke, roll, tend};
 use crate::reseed::World;
@@ -73,6 +74,7 @@ enum Command {
     Issue(operation::Issue),
     Ca(operation::Ca),
     Export(operation::Export),
+    Register(operation::Register),
     Account(account::Arguments),
     Metrics(metrics::Arguments),
     Keys(keys::Arguments),
@@ -107,12 +109,13 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Check(arguments) => return check::run(&there()?, verbose, arguments),
         Command::Inventory(asked) => return inventory::run(&there()?, asked),
         Command::Schedule(asked) => return schedule::run(&there()?, asked),
-        Command::Issue(asked) => return asked.run(&there()?),
+        Command::Issue(asked) => return asked.run(&ready(place()?, asked.is_dry())?),
         Command::Ca(asked) => return asked.run(&there()?),
         Command::Export(asked) => {
             let place = place()?;
             return asked.run(&place.world, place.serverpki.as_ref().map(|taken| taken.work.as_path()));
         }
+        Command::Register(asked) => return asked.run(place()?),
         Command::Account(arguments) => return account::run(there()?, arguments),
         Command::Metrics(arguments) => return metrics::run(&there()?, arguments),
         Command::Csr(asked) => return asked.run(there()?),
@@ -134,6 +137,14 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Crl(asked) => revoke::lists(there()?, &asked.authorities)?,
     };
     outcome::tell(&report, arguments.command.wants_json())
+}
+
+/// Before certificates are ordered, the account of serverPKI is ours.
+fn ready(place: top::Place<'_>, dry_run: bool) -> Result<manager::run::World<'_>, Failure> {
+    if let Some(taken) = place.serverpki.as_ref().filter(|_| !dry_run) {
+        operation::adopt(&place.world, &taken.account)?;
+    }
+    Ok(place.world)
 }
 
 impl Command {

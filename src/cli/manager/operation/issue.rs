@@ -25,6 +25,11 @@ pub struct Issue {
 }
 
 impl Issue {
+    /// Nothing is done.
+    pub fn is_dry(&self) -> bool {
+        self.dry_run
+    }
+
     pub fn run(&self, world: &World<'_>) -> Result<Status, Failure> {
         let only = if self.missing { Only::Missing } else { Only::Any };
         let certificates = self.selection.certificates();

@@ -4,6 +4,7 @@ mod ca;
 pub mod check;
 mod export;
 mod issue;
+mod register;
 pub mod status;
 
 use std::io::{self, Write};
@@ -17,6 +18,7 @@ use crate::manager::run::{World, configuration};
 pub use ca::Ca;
 pub use export::Export;
 pub use issue::{Issue, Renewal};
+pub use register::{Register, adopt};
 
 /// Which certificates, besides those that are named.
 #[derive(Debug, Clone, Default, clap::Args)]
