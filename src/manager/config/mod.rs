@@ -155,6 +155,10 @@ pub struct Inventory {
     pub policy: super::inventory::schedule::Policy,
     /// How certificates are issued.
     pub issuing: Issuing,
+    /// `ssh_user`: as whom hosts are entered; nothing for `root`.
+    pub ssh_user: Option<String>,
+    /// `reload_seconds`: how long a reload command may take; nothing for 30.
+    pub reload_seconds: Option<u32>,
 }
 
 /// One of `post_copy_cmd`.

@@ -137,8 +137,20 @@ fn inventory(mut table: Table<'_>) -> Inventory {
             *days = u32::try_from(number).unwrap_or(*days);
         }
     }
+    found.ssh_user = table.filled("ssh_user").and_then(|word| user(&word));
+    let seconds = table.value("reload_seconds").and_then(|value| value.within(1..=600));
+    found.reload_seconds = seconds.and_then(|number| u32::try_from(number).ok());
     table.finish();
     found
+}
+
+/// A user's name, which is put before a host's.
+fn user(word: &Word<'_>) -> Option<String> {
+    let fits = |c: char| c.is_alphanumeric() || "._-".contains(c);
+    if word.text.starts_with('-') || !word.text.chars().all(fits) {
+        return word.place.refuse(format!("{} is no name of a user", shown(word.text)));
+    }
+    Some(word.text.to_owned())
 }
 
 fn after_copy(file: &mut Table<'_>) -> Vec<AfterCopy> {

@@ -105,6 +105,12 @@ pub trait Inventory {
     /// [`InventoryError`]
     fn instances(&mut self) -> Result<Vec<Instance>, InventoryError>;
 
+    /// The instances of one certificate by their numbers, without what is secret.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn instances_of(&mut self, certificate: &Name) -> Result<Vec<Instance>, InventoryError>;
+
     /// Certificates and keys of an instance, RSA first; none for one that is not there.
     ///
     /// # Errors

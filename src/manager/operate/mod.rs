@@ -8,22 +8,29 @@
 //!             check  status                what is wrong; how it stands
 //!  decisions  naming                         which names stand in a certificate
 //!  steps      sign  acquire                  a certificate by an own authority; by a public one
-//!             bring                          files to their places on hosts
-//!             publish                        TLSA records into zones
+//!             bring  parcel  hosts           files to their places on hosts
+//!             publish  records               TLSA records into zones; which those are
 //! ```
 //!
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
 //! that is known: whoever dies leaves nothing that the next does not see.
 
 pub mod authority;
+pub mod bring;
 pub mod check;
 pub mod choice;
+pub mod distribute;
 pub mod export;
+pub mod hosts;
 pub mod issue;
 mod naming;
+pub mod parcel;
+pub mod publish;
+pub mod records;
 pub mod report;
 mod sign;
 pub mod status;
+pub mod tlsa;
 
 use std::time::Duration;
 
@@ -85,7 +92,8 @@ impl<'a> Operation<'a> {
     /// One that has done nothing yet.
     pub fn new(world: World<'a>, config: Configuration, inventory: Box<dyn Inventory + 'a>) -> Self {
         let signers = Signers::new(world.root, config.site.passphrase_file.as_deref());
-        Self { world, config, inventory, report: Report::default(), patience: Duration::ZERO, signers }
+        let (report, patience) = (Report::default(), Duration::ZERO);
+        Self { world, config, inventory, report, patience, signers }
     }
 
     /// Has work done on certificates that nobody else works at, some at a time, each once. Those that are left to

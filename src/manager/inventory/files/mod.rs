@@ -379,6 +379,10 @@ impl Inventory for Files<'_> {
         Ok(found)
     }
 
+    fn instances_of(&mut self, certificate: &Name) -> Result<Vec<Instance>, InventoryError> {
+        self.read_instances(certificate)
+    }
+
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
         match self.find_instance(instance)? {
             Some(instance) => self.read_keys(&instance),

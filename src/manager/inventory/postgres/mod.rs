@@ -113,6 +113,10 @@ impl Inventory for Postgres {
         self.snapshot(|transaction| read::instances(transaction, None))
     }
 
+    fn instances_of(&mut self, certificate: &Name) -> Result<Vec<Instance>, InventoryError> {
+        self.snapshot(|transaction| read::instances(transaction, Some(certificate)))
+    }
+
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
         self.snapshot(|transaction| read::keys(transaction, instance))
     }
