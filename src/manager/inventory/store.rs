@@ -4,9 +4,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::events::Event;
-use super::model::{Alteration, Delivery, Instance, KeyData, Name, Object, Objects, Reference, Refusal};
+use super::model::{
+    Alteration, AtRest, Delivery, Instance, KeyAlgorithm, KeyData, Name, Object, Objects, Reference, Refusal,
+    SubjectType,
+};
 use super::schedule::Standing;
 use crate::fault::Fault;
+use crate::pki::key::Secret;
 use crate::system::root::PathError;
 
 /// Why an inventory does not do what it is asked for.
@@ -79,7 +83,33 @@ pub struct Contents {
     pub instances: Vec<(Instance, Vec<KeyData>)>,
     /// The number of the next instance: none is used twice.
     pub next: i64,
+    /// How keys are kept.
+    pub at_rest: AtRest,
 }
+
+/// A private key as it lies in an inventory.
+#[derive(Debug, Clone)]
+pub struct StoredKey {
+    /// Of which instance.
+    pub instance: i64,
+    /// Of which certificate.
+    pub certificate: Name,
+    /// What that is for.
+    pub subject: SubjectType,
+    /// Which of the instance's keys.
+    pub algorithm: KeyAlgorithm,
+    /// Its text in PEM, never empty.
+    pub key: Secret,
+}
+
+/// About so many keys are looked at together.
+pub const KEYS_AT_A_TIME: usize = 1_000;
+
+/// Looks at some keys.
+pub type Each<'a> = dyn FnMut(&[StoredKey]) -> Result<(), InventoryError> + 'a;
+
+/// The new text of each of some keys, in their order; nothing for one that stays as it is.
+pub type Anew<'a> = dyn FnMut(&[StoredKey]) -> Result<Vec<Option<Secret>>, InventoryError> + 'a;
 
 /// An inventory. Every call that changes something does all of it or nothing.
 pub trait Inventory {
@@ -116,6 +146,25 @@ pub trait Inventory {
     /// # Errors
     /// [`InventoryError`]
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError>;
+
+    /// How private keys are kept.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn at_rest(&mut self) -> Result<AtRest, InventoryError>;
+
+    /// Calls for all private keys, some at a time.
+    ///
+    /// # Errors
+    /// [`InventoryError`], also that of the call.
+    fn stored_keys(&mut self, each: &mut Each<'_>) -> Result<(), InventoryError>;
+
+    /// Says how private keys are kept from now on, and writes those anew that are to be, in one transaction. Nobody
+    /// else stores a key meanwhile.
+    ///
+    /// # Errors
+    /// [`InventoryError`], also that of the call; nothing was changed.
+    fn keep_keys(&mut self, at_rest: AtRest, anew: &mut Anew<'_>) -> Result<(), InventoryError>;
 
     /// Certificates and keys of several instances, in their order, RSA first.
     ///

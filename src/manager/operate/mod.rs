@@ -10,6 +10,7 @@
 //!  steps      sign  acquire                  a certificate by an own authority; by a public one
 //!             bring  parcel  hosts           files to their places on hosts
 //!             publish  records               TLSA records into zones; which those are
+//!             keys                           private keys, opened and kept
 //! ```
 //!
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
@@ -23,6 +24,7 @@ pub mod distribute;
 pub mod export;
 pub mod hosts;
 pub mod issue;
+pub mod keys;
 mod naming;
 pub mod parcel;
 pub mod publish;

@@ -4,18 +4,18 @@
 //!  parameters  tls  connect     how a server is reached, as users of libpq expect
 //!  schema                       our tables, versioned; the rules are in there, too
 //!  read  write  alter  claims   what is asked, what is changed, who works at what
+//!  keys                         how private keys are kept, and all of them written anew
 //!  serverpki                    the tables of serverPKI, taken over
-
 //! ```
 
 mod alter;
 mod claims;
 pub mod connect;
+mod keys;
 pub mod parameters;
 mod read;
 pub mod schema;
 pub mod serverpki;
-
 mod tls;
 mod write;
 
@@ -28,9 +28,9 @@ use time::OffsetDateTime;
 pub use connect::{Connector, Surroundings};
 
 use super::events::Event;
-use super::model::{Instance, KeyData, Name, Objects, Refusal, Rule};
+use super::model::{AtRest, Instance, KeyData, Name, Objects, Refusal, Rule};
 use super::schedule::Standing;
-use super::store::{Change, Contents, Inventory, InventoryError, Trouble};
+use super::store::{Anew, Change, Contents, Each, Inventory, InventoryError, Trouble};
 
 /// An inventory in PostgreSQL.
 pub struct Postgres {
@@ -119,6 +119,18 @@ impl Inventory for Postgres {
 
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
         self.snapshot(|transaction| read::keys(transaction, instance))
+    }
+
+    fn at_rest(&mut self) -> Result<AtRest, InventoryError> {
+        self.snapshot(|transaction| keys::at_rest(transaction, keys::Lock::Nothing))
+    }
+
+    fn stored_keys(&mut self, each: &mut Each<'_>) -> Result<(), InventoryError> {
+        self.snapshot(|transaction| keys::each(transaction, each))
+    }
+
+    fn keep_keys(&mut self, at_rest: AtRest, anew: &mut Anew<'_>) -> Result<(), InventoryError> {
+        self.transact(|transaction| keys::keep(transaction, at_rest, anew))
     }
 
     fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError> {

@@ -13,7 +13,7 @@ use super::super::model::{
     Service, ServiceKey, Target,
 };
 use super::super::store::{Change, Contents, InventoryError};
-use super::{alter, failed, read};
+use super::{alter, failed, keys, read};
 
 type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -367,6 +367,7 @@ pub fn record(
                 }
             }
             Event::Issued { instance, keys, .. } => {
+                keys::at_rest(transaction, keys::Lock::Shared)?.suits(record.certificate.subject, keys)?;
                 keys.iter().try_for_each(|key| insert_key(transaction, *instance, key))?;
                 of(*instance).map(|instance| save(transaction, instance)).transpose()?;
             }
@@ -553,6 +554,7 @@ pub fn fill(transaction: &mut Transaction<'_>, contents: &Contents) -> Result<()
     let most = contents.instances.iter().map(|(instance, _)| instance.id).max().unwrap_or_default();
     let next = contents.next.max(most + 1).max(1);
     transaction.execute("SELECT setval('reseed.instances_id_seq', $1, false)", &[&next])?;
+    keys::settle(transaction, contents.at_rest)?;
     Ok(())
 }
 
