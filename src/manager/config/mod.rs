@@ -146,6 +146,8 @@ pub struct Site {
 /// `[inventory]`: where the inventory of a fleet lies, and how early its schedule is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Inventory {
+    /// There is such a table: an inventory is kept, also where nothing is in it yet.
+    pub is_configured: bool,
     /// `postgres`: how its database is reached, a URL or `keyword=value`; nothing for files beneath the topdir.
     #[serde(skip)]
     pub postgres: Option<String>,

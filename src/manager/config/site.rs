@@ -118,7 +118,7 @@ fn globals(file: &mut Table<'_>, topdir: &Path) -> Site {
 }
 
 fn inventory(mut table: Table<'_>) -> Inventory {
-    let mut found = Inventory { postgres: None, ..Inventory::default() };
+    let mut found = Inventory { is_configured: true, ..Inventory::default() };
     if let Some(word) = table.text("postgres") {
         // What is wrong with it is told without it: there may be a password in it.
         match Parameters::parse(word.text) {

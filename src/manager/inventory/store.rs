@@ -147,19 +147,6 @@ pub trait Inventory {
     /// [`InventoryError`]
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError>;
 
-    /// Certificates and keys of several instances, in their order, RSA first.
-    ///
-    /// # Errors
-    /// [`InventoryError`]
-    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError>;
-
-    /// Deliveries that did not end well, of instances that are issued, prepublished or deployed; the latest first,
-    /// at most so many.
-    ///
-    /// # Errors
-    /// [`InventoryError`]
-    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError>;
-
     /// How private keys are kept.
     ///
     /// # Errors
@@ -178,6 +165,19 @@ pub trait Inventory {
     /// # Errors
     /// [`InventoryError`], also that of the call; nothing was changed.
     fn keep_keys(&mut self, at_rest: AtRest, anew: &mut Anew<'_>) -> Result<(), InventoryError>;
+
+    /// Certificates and keys of several instances, in their order, RSA first.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError>;
+
+    /// Deliveries that did not end well, of instances that are issued, prepublished or deployed; the latest first,
+    /// at most so many.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError>;
 
     /// Calls for each certificate, in the order of their names, with how it stands: some, or all.
     ///

@@ -2,15 +2,14 @@
 //!
 //! ```text
 //!  words      choice  report                 which certificates and hosts are meant; what was done
-//!  stories    schedule                       everything that is due
+//!  stories    schedule  deploy               everything that is due; what comes into use
 //!             issue  distribute  tlsa        one kind of it, because somebody says so
-//!             authority  export  check
+//!             authority  export
+//!             check  status                what is wrong; how it stands
 //!  decisions  naming                         which names stand in a certificate
 //!  steps      sign  acquire                  a certificate by an own authority; by a public one
 //!             bring  parcel  hosts           files to their places on hosts
 //!             publish  records               TLSA records into zones; which those are
-//!             bring                          files to their places on hosts
-//!             publish                        TLSA records into zones
 //!             keys                           private keys, opened and kept
 //! ```
 //!
@@ -19,6 +18,7 @@
 
 pub mod authority;
 pub mod bring;
+pub mod check;
 pub mod choice;
 pub mod distribute;
 pub mod export;
@@ -31,6 +31,7 @@ pub mod publish;
 pub mod records;
 pub mod report;
 mod sign;
+pub mod status;
 pub mod tlsa;
 
 use std::time::Duration;

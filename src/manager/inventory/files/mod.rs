@@ -13,6 +13,7 @@
 
 mod keys;
 mod read;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -22,13 +23,14 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
+use self::standing::{standing, troubles};
 use self::text::Common;
 use super::events::{Event, Record};
 use super::model::{
-    Alteration, AtRest, Certificate, Checked, Instance, KeyAlgorithm, KeyData, Name, Object, Objects, Outcome,
-    Reference, Refusal, Rule, ServiceKey, State, Target,
+    Alteration, AtRest, Certificate, Checked, Instance, KeyAlgorithm, KeyData, Name, Object, Objects,
+    Reference, Refusal, Rule, ServiceKey, Target,
 };
-use super::schedule::{Stage, Standing};
+use super::schedule::Standing;
 use super::store::{Anew, Change, Contents, Each, Inventory, InventoryError, Trouble};
 use crate::pki::key::Secret;
 use crate::system::root::{Lock, PathError, Root};
@@ -302,31 +304,6 @@ impl Inventory for Files<'_> {
         }
     }
 
-    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError> {
-        instances.iter().map(|instance| self.read_keys(instance)).collect()
-    }
-
-    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError> {
-        let mut found = Vec::new();
-        for it in self.instances()? {
-            if !matches!(it.state, State::Issued | State::Prepublished | State::Deployed) {
-                continue;
-            }
-            let bad = it.deliveries.into_iter().filter(|(_, delivery)| delivery.outcome != Outcome::Done);
-            found.extend(bad.map(|(host, delivery)| Trouble {
-                certificate: it.certificate.clone(),
-                instance: it.id,
-                host,
-                delivery,
-            }));
-        }
-        found.sort_by(|one, other| {
-            other.delivery.at.cmp(&one.delivery.at).then_with(|| one.certificate.cmp(&other.certificate))
-        });
-        found.truncate(most);
-        Ok(found)
-    }
-
     fn at_rest(&mut self) -> Result<AtRest, InventoryError> {
         Ok(self.read_common()?.map(|(_, common)| common.at_rest).unwrap_or_default())
     }
@@ -340,6 +317,16 @@ impl Inventory for Files<'_> {
         let done = self.keep_held(at_rest, anew);
         self.let_go();
         done
+    }
+
+    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError> {
+        instances.iter().map(|instance| self.read_keys(instance)).collect()
+    }
+
+    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError> {
+        let mut found = troubles(self.instances()?);
+        found.truncate(most);
+        Ok(found)
     }
 
     fn standings(
@@ -492,39 +479,5 @@ impl Inventory for Files<'_> {
         self.claimed.remove(certificate);
         self.let_go();
         Ok(())
-    }
-}
-
-/// How a certificate stands.
-fn standing(objects: &Objects, name: &Name, certificate: &Certificate, instances: &[Instance]) -> Standing {
-    let hosts = certificate.hosts();
-    let ttl = |key| objects.services.get(key).map(|service: &super::model::Service| service.tlsa.ttl);
-    let stage = |instance: &Instance| {
-        let done = |host: &&&Name| {
-            instance.deliveries.get(**host).is_some_and(|delivery| delivery.outcome == Outcome::Done)
-        };
-        let missing = hosts.len() - hosts.iter().filter(done).count();
-        Stage {
-            id: instance.id,
-            state: instance.state,
-            whole: instance.is_whole(),
-            not_before: instance.not_before,
-            not_after: instance.not_after,
-            published: instance.published,
-            touched: instance.about.updated.or(instance.about.created),
-            missing: u32::try_from(missing).unwrap_or(u32::MAX),
-        }
-    };
-    Standing {
-        certificate: name.clone(),
-        subject: certificate.subject,
-        kind: certificate.kind,
-        disabled: certificate.disabled,
-        algorithms: certificate.algorithms,
-        must_staple: certificate.must_staple,
-        tlsa_ttl: certificate.services.iter().filter_map(ttl).max(),
-        authorized_until: certificate.authorized_until,
-        reminded: certificate.reminded,
-        instances: instances.iter().map(stage).collect(),
     }
 }

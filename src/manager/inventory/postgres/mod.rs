@@ -118,7 +118,7 @@ impl Inventory for Postgres {
     }
 
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
-        self.snapshot(|transaction| read::keys_of_one(transaction, instance))
+        self.snapshot(|transaction| read::keys(transaction, instance))
     }
 
     fn at_rest(&mut self) -> Result<AtRest, InventoryError> {

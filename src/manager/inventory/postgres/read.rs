@@ -260,7 +260,7 @@ fn key_data(row: &Row) -> Result<KeyData, Refusal> {
 }
 
 /// Certificates and keys of an instance.
-pub fn keys_of_one(transaction: &mut Transaction<'_>, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
+pub fn keys(transaction: &mut Transaction<'_>, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
     let all = "SELECT * FROM reseed.instance_keys WHERE instance = $1 ORDER BY algorithm DESC";
     let rows = transaction.query(all, &[&instance])?;
     rows.iter().map(|row| Ok(key_data(row)?)).collect()

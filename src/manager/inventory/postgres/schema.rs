@@ -35,9 +35,17 @@ pub fn check(client: &mut Client) -> Result<(), InventoryError> {
     server(client)?;
     match version(client)? {
         VERSION => Ok(()),
-        0 => Err(InventoryError::Unusable(
-            "the database has no inventory; make one by `reseed manager inventory migrate`".into(),
-        )),
+        0 => {
+            let theirs = client.query_one("SELECT to_regclass('pki.certinstances') IS NOT NULL", &[])?.get(0);
+            let says = match theirs {
+                true => {
+                    "the database has only the tables of serverPKI; take them over by \
+                     `reseed manager inventory migrate`"
+                }
+                false => "the database has no inventory; make one by `reseed manager inventory migrate`",
+            };
+            Err(InventoryError::Unusable(says.into()))
+        }
         older if older < VERSION => Err(InventoryError::Unusable(format!(
             "the inventory has version {older} of its tables, and this program wants {VERSION}; \
              run `reseed manager inventory migrate`"
