@@ -6,6 +6,7 @@ use super::events::Event;
 use super::model::{Instance, KeyData, Name, Object, Objects, Reference, Refusal};
 use super::schedule::Standing;
 use crate::fault::Fault;
+use crate::manager::fleet::{Gathering, HostReport};
 use crate::system::root::PathError;
 
 /// Why an inventory does not do what it is asked for.
@@ -139,4 +140,22 @@ pub trait Inventory {
     /// # Errors
     /// [`InventoryError`]
     fn release(&mut self, certificate: &Name) -> Result<(), InventoryError>;
+
+    /// Keeps what a machine says of itself, in place of what it said before.
+    ///
+    /// # Errors
+    /// [`InventoryError`], also where there is a later report of that machine; the one that was there stands.
+    fn report(&mut self, report: &HostReport, now: OffsetDateTime) -> Result<(), InventoryError>;
+
+    /// Gives all that is known of machines and of what they serve, at one moment.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn gather(&mut self, gathering: &mut Gathering) -> Result<(), InventoryError>;
+
+    /// Removes the report of a machine that is no more; says whether there was one.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn forget(&mut self, host: &Name) -> Result<bool, InventoryError>;
 }

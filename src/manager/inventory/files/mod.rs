@@ -5,12 +5,14 @@
 //! TOPDIR/inventory/certificates/NAME/certificate.toml
 //! TOPDIR/inventory/certificates/NAME/ID/instance.toml
 //! TOPDIR/inventory/certificates/NAME/ID/rsa/{cert,chain,key}.pem, likewise ec
+//! TOPDIR/inventory/reports/HOST.json                 what machines say of themselves
 //! TOPDIR/inventory/.reseed/                          lock, journal
 //! ```
 //!
 //! All changes of a step are one transaction. Each certificate has files of its own, so that a change writes a
 //! few files however many certificates there are, and none of them grows without limit.
 
+mod reports;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -27,6 +29,7 @@ use super::model::{
 };
 use super::schedule::{Stage, Standing};
 use super::store::{Change, Contents, Inventory, InventoryError};
+use crate::manager::fleet::{Gathering, HostReport};
 use crate::pki::key::Secret;
 use crate::system::root::{Lock, PathError, Root};
 use crate::transaction::{self, Change as FileChange, Place, Staged, own_attributes, recover};
@@ -476,6 +479,18 @@ impl Inventory for Files<'_> {
         self.claimed.remove(certificate);
         self.let_go();
         Ok(())
+    }
+
+    fn report(&mut self, report: &HostReport, now: OffsetDateTime) -> Result<(), InventoryError> {
+        reports::keep(self, report, now)
+    }
+
+    fn gather(&mut self, gathering: &mut Gathering) -> Result<(), InventoryError> {
+        reports::gather(self, gathering)
+    }
+
+    fn forget(&mut self, host: &Name) -> Result<bool, InventoryError> {
+        reports::forget(self, host)
     }
 }
 

@@ -4,6 +4,7 @@
 //!  parameters  tls  connect     how a server is reached, as users of libpq expect
 //!  schema                       our tables, versioned; the rules are in there, too
 //!  read  write  claims          what is asked, what is changed, who works at what
+//!  reports                      what machines say of themselves
 //!  serverpki                    the tables of serverPKI, taken over
 
 //! ```
@@ -12,6 +13,7 @@ mod claims;
 pub mod connect;
 pub mod parameters;
 mod read;
+mod reports;
 pub mod schema;
 pub mod serverpki;
 
@@ -30,6 +32,7 @@ use super::events::Event;
 use super::model::{Instance, KeyData, Name, Objects, Refusal, Rule};
 use super::schedule::Standing;
 use super::store::{Change, Contents, Inventory, InventoryError};
+use crate::manager::fleet::{Gathering, HostReport};
 
 /// An inventory in PostgreSQL.
 pub struct Postgres {
@@ -163,6 +166,20 @@ impl Inventory for Postgres {
         self.transact(|transaction| claims::release(transaction, session, certificate))?;
         self.held.remove(certificate);
         Ok(())
+    }
+
+    fn report(&mut self, report: &HostReport, _now: OffsetDateTime) -> Result<(), InventoryError> {
+        reports::keep(self, report)
+    }
+
+    fn gather(&mut self, gathering: &mut Gathering) -> Result<(), InventoryError> {
+        self.snapshot(|transaction| reports::gather(transaction, gathering))
+    }
+
+    fn forget(&mut self, host: &Name) -> Result<bool, InventoryError> {
+        let host = host.folded();
+        let gone = self.client()?.execute("DELETE FROM reseed.reports WHERE host = $1", &[&host])?;
+        Ok(gone > 0)
     }
 }
 

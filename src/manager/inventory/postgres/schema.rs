@@ -6,7 +6,7 @@ use super::super::store::InventoryError;
 use super::failed;
 
 /// Every step, in order: the first makes version 1.
-const STEPS: [&str; 1] = [include_str!("schema/0001_inventory.sql")];
+const STEPS: &[&str] = &[include_str!("schema/0001_inventory.sql"), include_str!("schema/0003_reports.sql")];
 
 /// The version that this program reads and writes.
 pub const VERSION: i32 = STEPS.len() as i32;
