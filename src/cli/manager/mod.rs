@@ -3,8 +3,9 @@
 mod account;
 mod check;
 mod dhparm;
+mod fleet;
 mod info;
-mod inventory;
+pub mod inventory;
 mod keys;
 mod manual;
 mod material;
@@ -61,6 +62,7 @@ enum Command {
     Crl(verbs::Crl),
     Inventory(inventory::Arguments),
     Schedule(schedule::Arguments),
+    Fleet(fleet::Arguments),
     Account(account::Arguments),
     Metrics(metrics::Arguments),
     Keys(keys::Arguments),
@@ -80,6 +82,7 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Status(arguments) => return status::run(&there()?, arguments),
         Command::Check(arguments) => return check::run(&there()?, arguments),
         Command::Inventory(asked) => return inventory::run(&there()?, asked),
+        Command::Fleet(asked) => return fleet::run(&there()?, asked),
         Command::Schedule(asked) => return schedule::run(&there()?, asked),
         Command::Account(arguments) => return account::run(there()?, arguments),
         Command::Metrics(arguments) => return metrics::run(&there()?, arguments),
