@@ -5,6 +5,7 @@
 //!  schema                       our tables, versioned; the rules are in there, too
 //!  read  write  alter  claims   what is asked, what is changed, who works at what
 //!  keys                         how private keys are kept, and all of them written anew
+//!  reports                      what machines say of themselves
 //!  serverpki                    the tables of serverPKI, taken over
 //! ```
 
@@ -14,6 +15,7 @@ pub mod connect;
 mod keys;
 pub mod parameters;
 mod read;
+mod reports;
 pub mod schema;
 pub mod serverpki;
 mod tls;
@@ -31,6 +33,7 @@ use super::events::Event;
 use super::model::{AtRest, Instance, KeyData, Name, Objects, Refusal, Rule};
 use super::schedule::Standing;
 use super::store::{Anew, Change, Contents, Each, Inventory, InventoryError, Trouble};
+use crate::manager::fleet::{Gathering, HostReport};
 
 /// An inventory in PostgreSQL.
 pub struct Postgres {
@@ -194,6 +197,20 @@ impl Inventory for Postgres {
         self.transact(|transaction| claims::release(transaction, session, certificate))?;
         self.held.remove(certificate);
         Ok(())
+    }
+
+    fn report(&mut self, report: &HostReport, _now: OffsetDateTime) -> Result<(), InventoryError> {
+        reports::keep(self, report)
+    }
+
+    fn gather(&mut self, gathering: &mut Gathering) -> Result<(), InventoryError> {
+        self.snapshot(|transaction| reports::gather(transaction, gathering))
+    }
+
+    fn forget(&mut self, host: &Name) -> Result<bool, InventoryError> {
+        let host = host.folded();
+        let gone = self.client()?.execute("DELETE FROM reseed.reports WHERE host = $1", &[&host])?;
+        Ok(gone > 0)
     }
 }
 
