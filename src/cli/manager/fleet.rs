@@ -77,9 +77,13 @@ fn receive(world: &World<'_>, asked: &Receive) -> Result<Status, Failure> {
     let most = u64::try_from(LONGEST).unwrap_or(u64::MAX).saturating_add(1);
     let read = io::stdin().lock().take(most).read_to_string(&mut text);
     read.map_err(|error| Failure::Other(format!("standard input: {error}")))?;
-    let report = HostReport::parse(&text).map_err(|why| Failure::Other(format!("this is no report: {why}")))?;
+    let report =
+        HostReport::parse(&text).map_err(|why| Failure::Other(format!("this is no report: {why}")))?;
     if let Some(host) = asked.host.as_ref().filter(|host| !host.as_str().eq_ignore_ascii_case(&report.host)) {
-        let says = format!("this is a report of {}, and only those of {host} are taken", text::printable(&report.host));
+        let says = format!(
+            "this is a report of {}, and only those of {host} are taken",
+            text::printable(&report.host)
+        );
         return Err(Failure::Other(says));
     }
     place::configured(world)?.report(&report, world.now)?;
@@ -129,7 +133,9 @@ fn write(out: &mut impl Write, answer: &Answer, certificates: usize, now: Offset
     writeln!(out, "{} machines{states}", answer.hosts.len())?;
     let wanting = answer.hosts.iter().filter(|host| host.state != answer::State::Fresh);
     for host in wanting {
-        let seen = host.seen.map_or_else(|| "never reported".into(), |seen| format!("reported {}", text::time(seen)));
+        let seen = host
+            .seen
+            .map_or_else(|| "never reported".into(), |seen| format!("reported {}", text::time(seen)));
         writeln!(out, "{:<9} {} ({seen})", host.state.name(), text::printable(&host.host))?;
         for reason in host.happened.iter().chain(&host.reasons) {
             writeln!(out, "          {}", text::printable(reason))?;

@@ -111,7 +111,7 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Check(arguments) => return check::run(&there()?, verbose, arguments),
         Command::Inventory(asked) => return inventory::run(&there()?, asked),
         Command::Fleet(asked) => return fleet::run(&there()?, asked),
-        Command::Schedule(asked) => return schedule::run(&there()?, asked),
+        Command::Schedule(asked) => return schedule::run(&ready(place()?, asked.is_dry())?, asked),
         Command::Issue(asked) => return asked.run(&ready(place()?, asked.is_dry())?),
         Command::Ca(asked) => return asked.run(&there()?),
         Command::Export(asked) => {
