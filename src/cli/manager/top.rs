@@ -24,7 +24,14 @@ pub fn world<'a>(world: &reseed::World<'a>, told: Option<&Path>) -> Result<World
         }
     };
     let host = hostname::get().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    Ok(World { root: world.root, top, now: world.now, host, tell: super::super::progress::line })
+    Ok(World {
+        root: world.root,
+        top,
+        config: None,
+        now: world.now,
+        host,
+        tell: super::super::progress::line,
+    })
 }
 
 /// A directory of the command line is the caller's own on the running system, and lies in the root elsewhere.

@@ -1,9 +1,10 @@
 //! What can be asked of an inventory, wherever it lies.
 
+use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::events::Event;
-use super::model::{Instance, KeyData, Name, Object, Objects, Reference, Refusal};
+use super::model::{Alteration, Delivery, Instance, KeyData, Name, Object, Objects, Reference, Refusal};
 use super::schedule::Standing;
 use crate::fault::Fault;
 use crate::system::root::PathError;
@@ -49,8 +50,24 @@ fn joined(refusals: &[Refusal]) -> String {
 pub enum Change {
     /// An object comes in.
     Add(Object),
+    /// One is changed, at this time.
+    Alter(Alteration, OffsetDateTime),
     /// One goes.
     Remove(Reference),
+}
+
+/// A delivery that did not end well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// The certificate.
+    pub certificate: Name,
+    /// Its instance.
+    pub instance: i64,
+    /// The host.
+    pub host: Name,
+    /// How it ended.
+    #[serde(flatten)]
+    pub delivery: Delivery,
 }
 
 /// Everything that an inventory holds.
@@ -75,6 +92,13 @@ pub trait Inventory {
     /// [`InventoryError`]
     fn objects(&mut self) -> Result<Objects, InventoryError>;
 
+    /// Certificates, with the hosts, places and services that they name and with nothing else. One that is not
+    /// there is left out.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn objects_of(&mut self, names: &[Name]) -> Result<Objects, InventoryError>;
+
     /// All instances by their numbers, without what is secret.
     ///
     /// # Errors
@@ -86,6 +110,19 @@ pub trait Inventory {
     /// # Errors
     /// [`InventoryError`]
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError>;
+
+    /// Certificates and keys of several instances, in their order, RSA first.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError>;
+
+    /// Deliveries that did not end well, of instances that are issued, prepublished or deployed; the latest first,
+    /// at most so many.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError>;
 
     /// Calls for each certificate, in the order of their names, with how it stands: some, or all.
     ///
@@ -115,7 +152,7 @@ pub trait Inventory {
     /// [`InventoryError`]
     fn contents(&mut self) -> Result<Contents, InventoryError>;
 
-    /// Claims certificates, at most so many, for this manager alone: those on which nobody works.
+    /// Claims certificates, at most so many, for this manager alone: those on which nobody else works.
     ///
     /// # Errors
     /// [`InventoryError`]

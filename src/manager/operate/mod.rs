@@ -22,11 +22,15 @@ mod naming;
 pub mod report;
 mod sign;
 
+use std::time::Duration;
+
 use self::sign::Signers;
 use super::config::Configuration;
+use super::inventory::events::Event;
 use super::inventory::model::Name;
 use super::inventory::store::{Inventory, InventoryError};
 use super::run::World;
+use crate::system::clock;
 
 pub use choice::{Certificates, Hosts};
 pub use report::{Outcome, Report};
@@ -34,6 +38,12 @@ pub use report::{Outcome, Report};
 /// Certificates that are claimed at a time: as many as a public authority is asked for at once, and few enough to
 /// leave others theirs.
 const AT_A_TIME: usize = 20;
+
+/// Certificates that are looked through for some to claim: enough for many managers to find their own among them.
+const WINDOW: usize = 400;
+
+/// After how long a store that is gone is tried again.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// What works on an inventory.
 pub struct Operation<'a> {
@@ -45,6 +55,8 @@ pub struct Operation<'a> {
     pub inventory: Box<dyn Inventory + 'a>,
     /// What has been done.
     pub report: Report,
+    /// How long a store that is gone is waited for; only what looks again before it works may wait at all.
+    pub patience: Duration,
     /// What own authorities sign with, as far as it was needed.
     signers: Signers<'a>,
 }
@@ -63,11 +75,14 @@ pub enum OperateError {
     Failed(String),
 }
 
+/// What is done with some certificates that were claimed.
+pub type Work<'w, 'a> = dyn FnMut(&mut Operation<'a>, &[Name]) -> Result<(), OperateError> + 'w;
+
 impl<'a> Operation<'a> {
     /// One that has done nothing yet.
     pub fn new(world: World<'a>, config: Configuration, inventory: Box<dyn Inventory + 'a>) -> Self {
         let signers = Signers::new(world.root, config.site.passphrase_file.as_deref());
-        Self { world, config, inventory, report: Report::default(), signers }
+        Self { world, config, inventory, report: Report::default(), patience: Duration::ZERO, signers }
     }
 
     /// Has work done on certificates that nobody else works at, some at a time, each once. Those that are left to
@@ -75,27 +90,57 @@ impl<'a> Operation<'a> {
     ///
     /// # Errors
     /// [`OperateError`], also that of the work; what was claimed is let go.
-    pub fn each(
-        &mut self,
-        names: &[Name],
-        work: &mut dyn FnMut(&mut Self, &[Name]) -> Result<(), OperateError>,
-    ) -> Result<(), OperateError> {
-        let mut rest = names.to_vec();
-        while !rest.is_empty() {
-            let claimed = self.inventory.claim(&rest, AT_A_TIME)?;
-            if claimed.is_empty() {
-                break;
+    pub fn each(&mut self, names: &[Name], work: &mut Work<'_, 'a>) -> Result<(), OperateError> {
+        let mut waited = Duration::ZERO;
+        for window in names.chunks(WINDOW) {
+            let mut rest = window.to_vec();
+            while !rest.is_empty() {
+                match self.some(&rest, work) {
+                    Ok(claimed) if claimed.is_empty() => break,
+                    Ok(claimed) => rest.retain(|name| !claimed.contains(name)),
+                    Err(OperateError::Inventory(InventoryError::Gone(says))) if waited < self.patience => {
+                        if waited.is_zero() {
+                            (self.world.tell)(&format!("waits for the inventory: {says}"));
+                        }
+                        clock::pause(AGAIN);
+                        waited += AGAIN;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            let worked = work(self, &claimed);
-            // A store that is gone lets go by itself, and the first error is the one that tells.
-            let let_go = claimed.iter().try_for_each(|name| self.inventory.release(name));
-            worked?;
-            let_go?;
-            rest.retain(|name| !claimed.contains(name));
-        }
-        for name in rest {
-            self.report.left(name, "another manager works at it");
+            for name in rest {
+                self.report.left(name, "another manager works at it");
+            }
         }
         Ok(())
+    }
+
+    /// Claims some certificates and has work done on them.
+    fn some(&mut self, names: &[Name], work: &mut Work<'_, 'a>) -> Result<Vec<Name>, OperateError> {
+        let claimed = self.inventory.claim(names, AT_A_TIME)?;
+        let worked = work(self, &claimed);
+        // A store that is gone lets go by itself, and the first error is the one that tells.
+        let let_go = claimed.iter().try_for_each(|name| self.inventory.release(name));
+        worked?;
+        let_go?;
+        Ok(claimed)
+    }
+
+    /// Records what happened to a certificate. What the inventory refuses concerns that certificate alone.
+    ///
+    /// # Errors
+    /// [`OperateError`] when nothing can be recorded of any certificate.
+    pub fn record(
+        &mut self,
+        name: &Name,
+        events: &[Event],
+    ) -> Result<Result<Option<i64>, String>, OperateError> {
+        match self.inventory.record(name, events, self.world.now) {
+            Ok(fresh) => Ok(Ok(fresh)),
+            Err(error @ (InventoryError::Refused(_) | InventoryError::ClaimLost(_))) => {
+                Ok(Err(error.to_string()))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -22,11 +22,11 @@ use time::OffsetDateTime;
 
 use super::events::{Event, Record};
 use super::model::{
-    Certificate, Checked, Instance, KeyAlgorithm, KeyData, KeyInfo, Name, Object, Objects, Outcome,
-    Reference, Refusal, Rule,
+    Alteration, Certificate, Checked, Instance, KeyAlgorithm, KeyData, KeyInfo, Name, Object, Objects,
+    Outcome, Reference, Refusal, Rule, ServiceKey, State, Target,
 };
 use super::schedule::{Stage, Standing};
-use super::store::{Change, Contents, Inventory, InventoryError};
+use super::store::{Change, Contents, Inventory, InventoryError, Trouble};
 use crate::pki::key::Secret;
 use crate::system::root::{Lock, PathError, Root};
 use crate::transaction::{self, Change as FileChange, Place, Staged, own_attributes, recover};
@@ -98,17 +98,59 @@ impl<'a> Files<'a> {
     }
 
     fn read_objects(&self) -> Result<(Objects, i64), InventoryError> {
-        let path = self.directory.join(OBJECTS);
-        let Some(content) = self.root.text(&path)? else { return Ok((Objects::default(), 1)) };
-        let (mut objects, next) = text::objects(&path, &content)?;
+        let Some((mut objects, next)) = self.read_common()? else { return Ok((Objects::default(), 1)) };
         for directory in self.root.names(&self.certificates())? {
-            let path = self.certificates().join(directory).join(CERTIFICATE);
-            // A directory without it was begun and never came to be.
-            let Some(content) = self.root.text(&path)? else { continue };
-            let (name, certificate) = text::certificate(&path, &content)?;
-            objects.certificates.insert(name, certificate);
+            objects.certificates.extend(self.read_certificate(&self.certificates().join(directory))?);
         }
         Ok((objects, next))
+    }
+
+    /// Services, hosts and places, and the number of the next instance. Without them there is nothing else: they
+    /// come last.
+    fn read_common(&self) -> Result<Option<(Objects, i64)>, InventoryError> {
+        let path = self.directory.join(OBJECTS);
+        let content = self.root.text(&path)?;
+        Ok(content.map(|content| text::objects(&path, &content)).transpose()?)
+    }
+
+    /// The certificate in a directory. One without its file was begun and never came to be.
+    fn read_certificate(&self, directory: &Path) -> Result<Option<(Name, Certificate)>, InventoryError> {
+        let path = directory.join(CERTIFICATE);
+        let content = self.root.text(&path)?;
+        Ok(content.map(|content| text::certificate(&path, &content)).transpose()?)
+    }
+
+    /// Some certificates with all services, hosts and places, and the number of the next instance.
+    fn read_some<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n Name>,
+    ) -> Result<(Objects, i64), InventoryError> {
+        let Some((mut objects, next)) = self.read_common()? else { return Ok((Objects::default(), 1)) };
+        for name in names {
+            objects.certificates.extend(self.read_certificate(&self.certificate(name))?);
+        }
+        Ok((objects, next))
+    }
+
+    /// An instance by its number alone: each lies in a directory of that name.
+    fn find_instance(&self, id: i64) -> Result<Option<Instance>, InventoryError> {
+        if self.read_common()?.is_none() {
+            return Ok(None);
+        }
+        for directory in self.root.names(&self.certificates())? {
+            let directory = self.certificates().join(directory);
+            let path = directory.join(id.to_string()).join(INSTANCE);
+            if self.root.status(&path)?.is_none() {
+                continue;
+            }
+            // Without its certificate it was removed with it, and not yet wholly.
+            if let Some((name, _)) = self.read_certificate(&directory)?
+                && let Some(content) = self.root.text(&path)?
+            {
+                return Ok(Some(text::instance(&path, &content, &name, id)?));
+            }
+        }
+        Ok(None)
     }
 
     fn checked(&self) -> Result<(Checked, i64), InventoryError> {
@@ -242,11 +284,13 @@ impl<'a> Files<'a> {
                     | Reference::Tlsa { certificate: name, .. }
                     | Reference::Target { certificate: name, .. },
                 ) => Some(name.clone()),
-                Change::Remove(_) => None,
+                Change::Alter(Alteration::Certificate(name, _), _) => Some(name.clone()),
+                Change::Alter(..) | Change::Remove(_) => None,
             };
             common |= certificate.is_none();
             match change {
                 Change::Add(object) => checked.add(object.clone())?,
+                Change::Alter(alteration, now) => checked.alter(alteration, *now)?,
                 Change::Remove(reference) => checked.remove(reference)?,
             }
             if let (Change::Remove(Reference::Certificate(name)), _) = (change, &certificate) {
@@ -312,6 +356,19 @@ impl Inventory for Files<'_> {
         Ok(self.read_objects()?.0)
     }
 
+    fn objects_of(&mut self, names: &[Name]) -> Result<Objects, InventoryError> {
+        let mut objects = self.read_some(names)?.0;
+        let named = objects.certificates.values();
+        let targets: Vec<&Target> = named.clone().flat_map(|it| &it.targets).collect();
+        let services: BTreeSet<&ServiceKey> = named.flat_map(|it| &it.services).collect();
+        let hosts: BTreeSet<&Name> = targets.iter().map(|target| &target.host).collect();
+        let places: BTreeSet<&Name> = targets.iter().filter_map(|target| target.place.as_ref()).collect();
+        objects.services.retain(|key, _| services.contains(key));
+        objects.hosts.retain(|name, _| hosts.contains(name));
+        objects.places.retain(|name, _| places.contains(name));
+        Ok(objects)
+    }
+
     fn instances(&mut self) -> Result<Vec<Instance>, InventoryError> {
         let objects = self.read_objects()?.0;
         let mut found = Vec::new();
@@ -323,10 +380,35 @@ impl Inventory for Files<'_> {
     }
 
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
-        match self.instances()?.iter().find(|known| known.id == instance) {
-            Some(instance) => self.read_keys(instance),
+        match self.find_instance(instance)? {
+            Some(instance) => self.read_keys(&instance),
             None => Ok(Vec::new()),
         }
+    }
+
+    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError> {
+        instances.iter().map(|instance| self.read_keys(instance)).collect()
+    }
+
+    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError> {
+        let mut found = Vec::new();
+        for it in self.instances()? {
+            if !matches!(it.state, State::Issued | State::Prepublished | State::Deployed) {
+                continue;
+            }
+            let bad = it.deliveries.into_iter().filter(|(_, delivery)| delivery.outcome != Outcome::Done);
+            found.extend(bad.map(|(host, delivery)| Trouble {
+                certificate: it.certificate.clone(),
+                instance: it.id,
+                host,
+                delivery,
+            }));
+        }
+        found.sort_by(|one, other| {
+            other.delivery.at.cmp(&one.delivery.at).then_with(|| one.certificate.cmp(&other.certificate))
+        });
+        found.truncate(most);
+        Ok(found)
     }
 
     fn standings(
@@ -334,12 +416,12 @@ impl Inventory for Files<'_> {
         some: Option<&[Name]>,
         each: &mut dyn FnMut(Standing),
     ) -> Result<(), InventoryError> {
-        let objects = self.read_objects()?.0;
-        let some: Option<BTreeSet<&Name>> = some.map(|names| names.iter().collect());
+        let objects = match some {
+            Some(some) => self.read_some(some)?.0,
+            None => self.read_objects()?.0,
+        };
         for (name, certificate) in &objects.certificates {
-            if some.as_ref().is_none_or(|some| some.contains(name)) {
-                each(standing(&objects, name, certificate, &self.read_instances(name)?));
-            }
+            each(standing(&objects, name, certificate, &self.read_instances(name)?));
         }
         Ok(())
     }
@@ -408,9 +490,10 @@ impl Inventory for Files<'_> {
     /// The lock is claimed, and with it everything.
     fn claim(&mut self, names: &[Name], most: usize) -> Result<Vec<Name>, InventoryError> {
         self.hold()?;
-        let objects = self.read_objects()?.0;
-        let free = |name: &&Name| objects.certificates.contains_key(name) && !self.claimed.contains(name);
-        let taken: Vec<Name> = names.iter().filter(free).take(most).cloned().collect();
+        let objects = self.read_some(names)?.0;
+        // The lock is ours, and so is everything.
+        let known = |name: &&Name| objects.certificates.contains_key(name);
+        let taken: Vec<Name> = names.iter().filter(known).take(most).cloned().collect();
         self.claimed.extend(taken.iter().cloned());
         self.let_go();
         Ok(taken)
@@ -425,7 +508,7 @@ impl Inventory for Files<'_> {
         if !self.claimed.contains(certificate) || self.lock.is_none() {
             return Err(InventoryError::ClaimLost(certificate.clone()));
         }
-        let (objects, mut next) = self.read_objects()?;
+        let (objects, mut next) = self.read_some([certificate])?;
         let before =
             objects.certificates.get(certificate).cloned().ok_or_else(|| {
                 Refusal::new(Rule::Unknown, format!("there is no certificate {certificate}"))

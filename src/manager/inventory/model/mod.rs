@@ -7,6 +7,7 @@
 //!
 //! The rules that the objects keep together are in `objects`; the database has the same in triggers.
 
+mod alteration;
 mod certificate;
 mod instance;
 mod name;
@@ -18,6 +19,7 @@ mod service;
 mod tests;
 mod words;
 
+pub use alteration::{Alteration, CertificateParts, HostParts, Part, PlaceParts, ServiceParts};
 pub use certificate::{Certificate, DistHost, Target};
 pub use instance::{Delivery, Instance, KeyData, KeyInfo, Outcome};
 pub use name::Name;

@@ -3,11 +3,12 @@
 //! ```text
 //!  parameters  tls  connect     how a server is reached, as users of libpq expect
 //!  schema                       our tables, versioned; the rules are in there, too
-//!  read  write  claims          what is asked, what is changed, who works at what
+//!  read  write  alter  claims   what is asked, what is changed, who works at what
 //!  serverpki                    the tables of serverPKI, taken over
 
 //! ```
 
+mod alter;
 mod claims;
 pub mod connect;
 pub mod parameters;
@@ -29,7 +30,7 @@ pub use connect::{Connector, Surroundings};
 use super::events::Event;
 use super::model::{Instance, KeyData, Name, Objects, Refusal, Rule};
 use super::schedule::Standing;
-use super::store::{Change, Contents, Inventory, InventoryError};
+use super::store::{Change, Contents, Inventory, InventoryError, Trouble};
 
 /// An inventory in PostgreSQL.
 pub struct Postgres {
@@ -104,12 +105,26 @@ impl Inventory for Postgres {
         self.snapshot(read::objects)
     }
 
+    fn objects_of(&mut self, names: &[Name]) -> Result<Objects, InventoryError> {
+        self.snapshot(|transaction| read::objects_of(transaction, names))
+    }
+
     fn instances(&mut self) -> Result<Vec<Instance>, InventoryError> {
         self.snapshot(|transaction| read::instances(transaction, None))
     }
 
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
         self.snapshot(|transaction| read::keys(transaction, instance))
+    }
+
+    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError> {
+        let ids: Vec<i64> = instances.iter().map(|instance| instance.id).collect();
+        let mut found = self.snapshot(|transaction| read::keys_of(transaction, &ids))?;
+        Ok(ids.iter().map(|id| found.remove(id).unwrap_or_default()).collect())
+    }
+
+    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError> {
+        self.snapshot(|transaction| read::troubles(transaction, most))
     }
 
     fn standings(

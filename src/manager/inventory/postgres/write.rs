@@ -13,7 +13,7 @@ use super::super::model::{
     Service, ServiceKey, Target,
 };
 use super::super::store::{Change, Contents, InventoryError};
-use super::{failed, read};
+use super::{alter, failed, read};
 
 type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -21,6 +21,7 @@ type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 pub fn change(transaction: &mut Transaction<'_>, change: &Change) -> Result<(), InventoryError> {
     match change {
         Change::Add(object) => add(transaction, object),
+        Change::Alter(alteration, now) => alter::alter(transaction, alteration, *now),
         Change::Remove(reference) => remove(transaction, reference),
     }
 }
@@ -59,12 +60,12 @@ fn id(
     }
 }
 
-fn host_id(transaction: &mut Transaction<'_>, name: &Name) -> Result<i64, InventoryError> {
+pub(super) fn host_id(transaction: &mut Transaction<'_>, name: &Name) -> Result<i64, InventoryError> {
     let query = "SELECT id FROM reseed.hosts WHERE lower(fqdn COLLATE \"C\") = $1";
     id(transaction, "host", query, name, &[&name.folded()])
 }
 
-fn place_id(transaction: &mut Transaction<'_>, name: &Name) -> Result<i64, InventoryError> {
+pub(super) fn place_id(transaction: &mut Transaction<'_>, name: &Name) -> Result<i64, InventoryError> {
     let query = "SELECT id FROM reseed.places WHERE lower(name COLLATE \"C\") = $1";
     id(transaction, "place", query, name, &[&name.folded()])
 }
@@ -76,12 +77,12 @@ fn jail_id(transaction: &mut Transaction<'_>, host: i64, name: &Name) -> Result<
     id(transaction, "jail", query, name, &[&name.folded(), &host])
 }
 
-fn certificate_id(transaction: &mut Transaction<'_>, name: &Name) -> Result<i64, InventoryError> {
+pub(super) fn certificate_id(transaction: &mut Transaction<'_>, name: &Name) -> Result<i64, InventoryError> {
     let query = "SELECT certificate FROM reseed.subjects WHERE main AND lower(name COLLATE \"C\") = $1";
     id(transaction, "certificate", query, name, &[&name.folded()])
 }
 
-fn service_id(transaction: &mut Transaction<'_>, key: &ServiceKey) -> Result<i64, InventoryError> {
+pub(super) fn service_id(transaction: &mut Transaction<'_>, key: &ServiceKey) -> Result<i64, InventoryError> {
     let query = "SELECT id FROM reseed.services WHERE lower(name COLLATE \"C\") = $1 AND port = $2";
     id(transaction, "service", query, key, &[&key.name.folded(), &i32::from(key.port)])
 }
@@ -333,7 +334,7 @@ pub fn record(
     let id = certificate_id(transaction, name)?;
     transaction.execute("SELECT FROM reseed.certificates WHERE id = $1 FOR NO KEY UPDATE", &[&id])?;
     transaction.execute("SELECT FROM reseed.instances WHERE certificate = $1 FOR UPDATE", &[&id])?;
-    let mut certificates = read::certificates(transaction, Some(name))?;
+    let mut certificates = read::certificates(transaction, Some(std::slice::from_ref(name)))?;
     let (name, certificate) = certificates.pop_first().ok_or_else(unknown)?;
     let instances = read::instances(transaction, Some(&name))?;
     let mut record = Record { name, certificate, instances };
