@@ -73,6 +73,8 @@ enum Command {
     Inventory(inventory::Arguments),
     Schedule(schedule::Arguments),
     Issue(operation::Issue),
+    Consolidate(operation::Consolidate),
+    Tlsa(operation::Tlsa),
     Ca(operation::Ca),
     Export(operation::Export),
     Register(operation::Register),
@@ -113,6 +115,8 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Fleet(asked) => return fleet::run(&there()?, asked),
         Command::Schedule(asked) => return schedule::run(&ready(place()?, asked.is_dry())?, asked),
         Command::Issue(asked) => return asked.run(&ready(place()?, asked.is_dry())?),
+        Command::Consolidate(asked) => return asked.run(&there()?),
+        Command::Tlsa(asked) => return asked.run(&there()?),
         Command::Ca(asked) => return asked.run(&there()?),
         Command::Export(asked) => {
             let place = place()?;
@@ -133,7 +137,13 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
             renew::renew(world, &asked.request())?
         }
         Command::Roll(asked) => roll::roll(there()?, &asked.request())?,
-        Command::Distribute(asked) => distribute::distribute(there()?, &asked.request())?,
+        Command::Distribute(asked) => {
+            let world = there()?;
+            if let Some(distribution) = asked.of_inventory(&world)? {
+                return distribution.run(&world);
+            }
+            distribute::distribute(world, &asked.request())?
+        }
         Command::DnsRefresh(asked) => distribute::distribute(there()?, &asked.request())?,
         Command::Clean(asked) => clean::clean(there()?, &asked.request())?,
         Command::Revoke(asked) => revoke::revoke(there()?, &asked.request()?)?,

@@ -144,6 +144,10 @@ impl Roll {
 }
 
 /// Bring certificates to where they are served, and do what is still to be done
+///
+/// In an inventory: what was issued, and what is deployed where a host misses it. Hosts are served side by side. Once
+/// it lies on every host, its TLSA records are published and it counts as deployed; a host that fails keeps it from
+/// that, and is told.
 #[derive(Debug, clap::Args)]
 pub struct Distribute {
     /// Tell nobody; what is to be told is remembered
@@ -152,18 +156,46 @@ pub struct Distribute {
     /// Tell everybody who could depend on any of these
     #[arg(long, conflicts_with = "no_restart")]
     restart_all: bool,
+    /// Of the inventory: only local ones whose deployed instance ends within so many days
+    #[arg(long, value_name = "DAYS")]
+    within: Option<u32>,
+    /// Of the inventory: leave TLSA records as they are
+    #[arg(long)]
+    no_tlsa: bool,
+    #[command(flatten)]
+    choice: operation::Choice,
+    #[command(flatten)]
+    hosts: operation::HostChoice,
     /// Say what would be done, and change nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
-    /// Which services
+    /// Which services, or which certificates of the inventory
     #[arg(value_name = "SELECTION")]
     selection: Vec<String>,
 }
 
 impl Distribute {
+    /// Of the inventory, where that is meant.
+    pub fn of_inventory(&self, world: &World<'_>) -> Result<Option<operation::Distribution>, Failure> {
+        if !operation::is_meant(world, &self.selection)? {
+            let is_given = self.choice.is_given() || self.hosts.is_given();
+            operation::refuse(is_given || self.within.is_some() || self.no_tlsa)?;
+            return Ok(None);
+        }
+        operation::refuse_of_tree(&[("--no-restart", self.no_restart), ("--restart-all", self.restart_all)])?;
+        Ok(Some(operation::Distribution {
+            certificates: self.choice.with(&operation::names(&self.selection)?),
+            hosts: self.hosts.hosts(),
+            within: self.within,
+            no_tlsa: self.no_tlsa,
+            dry_run: self.dry_run,
+            json: self.json,
+        }))
+    }
+
     pub fn request(&self) -> distribute::Request {
         distribute::Request {
             selection: self.selection.clone(),

@@ -2,6 +2,7 @@
 
 mod ca;
 pub mod check;
+mod distribute;
 mod export;
 mod issue;
 mod register;
@@ -16,6 +17,7 @@ use crate::manager::inventory::model::Name;
 use crate::manager::operate::{Certificates, Hosts, OperateError, Operation, Report};
 use crate::manager::run::{World, configuration};
 pub use ca::Ca;
+pub use distribute::{Consolidate, Distribution, Tlsa};
 pub use export::Export;
 pub use issue::{Issue, Renewal};
 pub use register::{Register, adopt};
