@@ -10,6 +10,7 @@ use super::model::{
 };
 use super::schedule::Standing;
 use crate::fault::Fault;
+use crate::manager::fleet::{Gathering, HostReport};
 use crate::pki::key::Secret;
 use crate::system::root::PathError;
 
@@ -135,6 +136,12 @@ pub trait Inventory {
     /// [`InventoryError`]
     fn instances(&mut self) -> Result<Vec<Instance>, InventoryError>;
 
+    /// The instances of one certificate by their numbers, without what is secret.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn instances_of(&mut self, certificate: &Name) -> Result<Vec<Instance>, InventoryError>;
+
     /// Certificates and keys of an instance, RSA first; none for one that is not there.
     ///
     /// # Errors
@@ -225,4 +232,22 @@ pub trait Inventory {
     /// # Errors
     /// [`InventoryError`]
     fn release(&mut self, certificate: &Name) -> Result<(), InventoryError>;
+
+    /// Keeps what a machine says of itself, in place of what it said before.
+    ///
+    /// # Errors
+    /// [`InventoryError`], also where there is a later report of that machine; the one that was there stands.
+    fn report(&mut self, report: &HostReport, now: OffsetDateTime) -> Result<(), InventoryError>;
+
+    /// Gives all that is known of machines and of what they serve, at one moment.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn gather(&mut self, gathering: &mut Gathering) -> Result<(), InventoryError>;
+
+    /// Removes the report of a machine that is no more; says whether there was one.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn forget(&mut self, host: &Name) -> Result<bool, InventoryError>;
 }

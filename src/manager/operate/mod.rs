@@ -2,24 +2,43 @@
 //!
 //! ```text
 //!  words      choice  report                 which certificates and hosts are meant; what was done
-//!  stories    schedule                       everything that is due
+//!  stories    schedule  deploy               everything that is due; what comes into use
 //!             issue  distribute  tlsa        one kind of it, because somebody says so
-//!             authority  export  check
+//!             authority  export
+//!             check  status                what is wrong; how it stands
+//!  decisions  naming                         which names stand in a certificate
 //!  steps      sign  acquire                  a certificate by an own authority; by a public one
-//!             bring                          files to their places on hosts
-//!             publish                        TLSA records into zones
+//!             bring  parcel  hosts           files to their places on hosts
+//!             publish  records               TLSA records into zones; which those are
 //!             keys                           private keys, opened and kept
 //! ```
 //!
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
 //! that is known: whoever dies leaves nothing that the next does not see.
 
+pub mod authority;
+pub mod bring;
+pub mod check;
 pub mod choice;
+pub mod deploy;
+pub mod distribute;
+pub mod export;
+pub mod hosts;
+pub mod issue;
 pub mod keys;
+mod naming;
+pub mod parcel;
+pub mod publish;
+pub mod records;
 pub mod report;
+pub mod schedule;
+mod sign;
+pub mod status;
+pub mod tlsa;
 
 use std::time::Duration;
 
+use self::sign::Signers;
 use super::config::Configuration;
 use super::inventory::events::Event;
 use super::inventory::model::Name;
@@ -52,6 +71,8 @@ pub struct Operation<'a> {
     pub report: Report,
     /// How long a store that is gone is waited for; only what looks again before it works may wait at all.
     pub patience: Duration,
+    /// What own authorities sign with, as far as it was needed.
+    signers: Signers<'a>,
 }
 
 /// Why an operation ends early. What was recorded stays; nothing else was done.
@@ -74,7 +95,9 @@ pub type Work<'w, 'a> = dyn FnMut(&mut Operation<'a>, &[Name]) -> Result<(), Ope
 impl<'a> Operation<'a> {
     /// One that has done nothing yet.
     pub fn new(world: World<'a>, config: Configuration, inventory: Box<dyn Inventory + 'a>) -> Self {
-        Self { world, config, inventory, report: Report::default(), patience: Duration::ZERO }
+        let signers = Signers::new(world.root, config.site.passphrase_file.as_deref());
+        let (report, patience) = (Report::default(), Duration::ZERO);
+        Self { world, config, inventory, report, patience, signers }
     }
 
     /// Has work done on certificates that nobody else works at, some at a time, each once. Those that are left to

@@ -6,6 +6,7 @@
 //!  read  claims                 what is asked; who works at what
 //!  objects  alter  record  fill what is changed; rows has what all of them need
 //!  keys                         how private keys are kept, and all of them written anew
+//!  reports                      what machines say of themselves
 //!  serverpki                    the tables of serverPKI, taken over
 //! ```
 
@@ -18,6 +19,7 @@ mod objects;
 pub mod parameters;
 mod read;
 mod record;
+mod reports;
 mod rows;
 pub mod schema;
 pub mod serverpki;
@@ -35,6 +37,7 @@ use super::events::Event;
 use super::model::{AtRest, Instance, KeyData, Name, Objects, Refusal, Rule};
 use super::schedule::Standing;
 use super::store::{Anew, Change, Contents, Each, Inventory, InventoryError, Trouble};
+use crate::manager::fleet::{Gathering, HostReport};
 
 /// An inventory in PostgreSQL.
 pub struct Postgres {
@@ -117,6 +120,10 @@ impl Inventory for Postgres {
         self.snapshot(|transaction| read::instances(transaction, None))
     }
 
+    fn instances_of(&mut self, certificate: &Name) -> Result<Vec<Instance>, InventoryError> {
+        self.snapshot(|transaction| read::instances(transaction, Some(certificate)))
+    }
+
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
         self.snapshot(|transaction| read::keys(transaction, instance))
     }
@@ -196,6 +203,20 @@ impl Inventory for Postgres {
         self.transact(|transaction| claims::release(transaction, session, certificate))?;
         self.held.remove(certificate);
         Ok(())
+    }
+
+    fn report(&mut self, report: &HostReport, _now: OffsetDateTime) -> Result<(), InventoryError> {
+        reports::keep(self, report)
+    }
+
+    fn gather(&mut self, gathering: &mut Gathering) -> Result<(), InventoryError> {
+        self.snapshot(|transaction| reports::gather(transaction, gathering))
+    }
+
+    fn forget(&mut self, host: &Name) -> Result<bool, InventoryError> {
+        let host = host.folded();
+        let gone = self.client()?.execute("DELETE FROM reseed.reports WHERE host = $1", &[&host])?;
+        Ok(gone > 0)
     }
 }
 
