@@ -6,7 +6,8 @@
 //!             issue  distribute  tlsa        one kind of it, because somebody says so
 //!             authority  export  check
 //!  decisions  naming                         which names stand in a certificate
-//!  steps      sign  acquire                  a certificate by an own authority; by a public one
+//!  steps      sign  acquire  errand          a certificate by an own authority; by a public one, and what that
+//!                                            is asked with
 //!             bring                          files to their places on hosts
 //!             publish                        TLSA records into zones
 //! ```
@@ -14,8 +15,10 @@
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
 //! that is known: whoever dies leaves nothing that the next does not see.
 
+mod acquire;
 pub mod authority;
 pub mod choice;
+mod errand;
 pub mod export;
 pub mod issue;
 mod naming;
