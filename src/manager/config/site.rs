@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::reader::{Place, Source, Table, Word};
 use super::servers::{self, Mention};
-use super::{AfterCopy, Inventory, Primary, Site, keys, updates};
+use super::{AfterCopy, Inventory, Primary, Site, issuing, keys, updates};
 use crate::identity::HostName;
 use crate::manager::inventory::postgres::parameters::Parameters;
 use crate::manager::nearest::shown;
@@ -118,7 +118,7 @@ fn globals(file: &mut Table<'_>, topdir: &Path) -> Site {
 }
 
 fn inventory(mut table: Table<'_>) -> Inventory {
-    let mut found = Inventory { postgres: None, ..Inventory::default() };
+    let mut found = Inventory { is_configured: true, ..Inventory::default() };
     if let Some(word) = table.text("postgres") {
         // What is wrong with it is told without it: there may be a password in it.
         match Parameters::parse(word.text) {
@@ -126,6 +126,7 @@ fn inventory(mut table: Table<'_>) -> Inventory {
             Err(error) => word.place.fault(format!("postgres: {error}")),
         }
     }
+    found.issuing = issuing::read(&mut table);
     let policy = &mut found.policy;
     for (key, least, days) in [
         ("prepublish_days", 7, &mut policy.prepublish_days),
