@@ -10,6 +10,7 @@
 //!  steps      sign  acquire                  a certificate by an own authority; by a public one
 //!             bring  parcel  hosts           files to their places on hosts
 //!             publish  records               TLSA records into zones; which those are
+//!             remind                         somebody is told of what somebody has to do
 //!             keys                           private keys, opened and kept
 //! ```
 //!
@@ -30,6 +31,7 @@ mod naming;
 pub mod parcel;
 pub mod publish;
 pub mod records;
+pub mod remind;
 pub mod report;
 pub mod schedule;
 mod sign;
