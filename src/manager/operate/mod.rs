@@ -11,6 +11,7 @@
 //!                                            is asked with
 //!             bring  parcel  hosts           files to their places on hosts
 //!             publish  records               TLSA records into zones; which those are
+//!             remind                         somebody is told of what somebody has to do
 //!             keys                           private keys, opened and kept
 //! ```
 //!
@@ -33,6 +34,7 @@ mod naming;
 pub mod parcel;
 pub mod publish;
 pub mod records;
+pub mod remind;
 pub mod report;
 pub mod schedule;
 mod sign;
