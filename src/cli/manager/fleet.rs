@@ -20,7 +20,6 @@ use crate::transaction;
 /// says itself. A machine is held (services of it are held back), improper (it has no name for a certificate), stale,
 /// or silent (no report for a week); two machines that share a machine-id or an SSH host key are clones.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
     /// Only certificates that end within so many days, or have ended; in a table 30, else all
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16))]
@@ -65,7 +64,9 @@ struct Forget {
 const WITHIN: u16 = 30;
 
 pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
+    let asks = arguments.json || arguments.html.is_some() || arguments.within.is_some();
     match &arguments.command {
+        Some(_) if asks => Err(Failure::Usage("--within, --json and --html are for what is shown".into())),
         Some(Command::Receive(asked)) => receive(world, asked),
         Some(Command::Forget(asked)) => forget(world, &asked.host),
         None => show(world, arguments),
@@ -77,9 +78,13 @@ fn receive(world: &World<'_>, asked: &Receive) -> Result<Status, Failure> {
     let most = u64::try_from(LONGEST).unwrap_or(u64::MAX).saturating_add(1);
     let read = io::stdin().lock().take(most).read_to_string(&mut text);
     read.map_err(|error| Failure::Other(format!("standard input: {error}")))?;
-    let report = HostReport::parse(&text).map_err(|why| Failure::Other(format!("this is no report: {why}")))?;
+    let report =
+        HostReport::parse(&text).map_err(|why| Failure::Other(format!("this is no report: {why}")))?;
     if let Some(host) = asked.host.as_ref().filter(|host| !host.as_str().eq_ignore_ascii_case(&report.host)) {
-        let says = format!("this is a report of {}, and only those of {host} are taken", text::printable(&report.host));
+        let says = format!(
+            "this is a report of {}, and only those of {host} are taken",
+            text::printable(&report.host)
+        );
         return Err(Failure::Other(says));
     }
     place::configured(world)?.report(&report, world.now)?;
@@ -129,7 +134,9 @@ fn write(out: &mut impl Write, answer: &Answer, certificates: usize, now: Offset
     writeln!(out, "{} machines{states}", answer.hosts.len())?;
     let wanting = answer.hosts.iter().filter(|host| host.state != answer::State::Fresh);
     for host in wanting {
-        let seen = host.seen.map_or_else(|| "never reported".into(), |seen| format!("reported {}", text::time(seen)));
+        let seen = host
+            .seen
+            .map_or_else(|| "never reported".into(), |seen| format!("reported {}", text::time(seen)));
         writeln!(out, "{:<9} {} ({seen})", host.state.name(), text::printable(&host.host))?;
         for reason in host.happened.iter().chain(&host.reasons) {
             writeln!(out, "          {}", text::printable(reason))?;

@@ -32,14 +32,16 @@ pub fn report(world: World<'_>, seen: &Outlook) -> Result<HostReport, Failure> {
             format!("{label}-{}", machine.get(..8).unwrap_or(machine))
         }
         (None, None) => {
-            let says = "this machine has neither a proper name nor a machine-id, under which it could be reported";
+            let says =
+                "this machine has neither a proper name nor a machine-id, under which it could be reported";
             return Err(Failure::Other(says.into()));
         }
     };
     let tasks = || seen.plan.hooks.iter().flat_map(|hook| &hook.tasks);
     let host_keys: BTreeSet<String> =
         tasks().filter_map(|task| Some(task.bundle.fingerprint()?.to_owned())).collect();
-    let said = |values: &mut dyn Iterator<Item = String>| values.map(|value| text::printable(&value)).collect();
+    let said =
+        |values: &mut dyn Iterator<Item = String>| values.map(|value| text::printable(&value)).collect();
     Ok(HostReport {
         machine,
         identity: identity(&seen.plan.identity),
@@ -129,12 +131,15 @@ fn certificates<'t>(root: &Root, tasks: impl Iterator<Item = &'t Task>) -> Vec<C
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for task in tasks {
-        for artifact in task.bundle.artifacts.iter().filter(|artifact| may_hold_one(&task.bundle.what, artifact)) {
+        for artifact in
+            task.bundle.artifacts.iter().filter(|artifact| may_hold_one(&task.bundle.what, artifact))
+        {
             if !seen.insert(&artifact.real) {
                 continue;
             }
             let verdict = || text::printable(&task.verdict.to_string());
-            found.extend(certificate(root, artifact).map(|it| CertificateReport { verdict: verdict(), ..it }));
+            found
+                .extend(certificate(root, artifact).map(|it| CertificateReport { verdict: verdict(), ..it }));
         }
     }
     found
