@@ -242,6 +242,23 @@ fn files_to_postgres_to_files_loses_nothing() {
             assert_eq!(mode & 0o777, 0o600);
         }
     }
+    // Some of it, as both have it, and as it is among everything.
+    let all = &contents.objects;
+    let some: Vec<Name> = all.certificates.keys().step_by(7).cloned().chain([name("no.such.one")]).collect();
+    let few = files.objects_of(&some).unwrap();
+    assert_eq!(few, database.objects_of(&some).unwrap());
+    assert_eq!(few.certificates.len(), some.len() - 1);
+    assert!(few.certificates.iter().all(|(name, it)| all.certificates[name] == *it));
+    for it in few.certificates.values() {
+        assert!(it.services.iter().all(|key| few.services[key] == all.services[key]));
+        assert!(it.targets.iter().all(|target| few.hosts[&target.host] == all.hosts[&target.host]));
+        let places = it.targets.iter().filter_map(|target| target.place.as_ref());
+        assert!(places.into_iter().all(|place| few.places[place] == all.places[place]));
+    }
+    assert!(few.hosts.len() < all.hosts.len() && few.places.len() < all.places.len());
+    for (instance, keys) in &contents.instances {
+        assert_eq!(files.keys(instance.id).unwrap(), *keys);
+    }
     // Both see the same due.
     let plan = |inventory: &mut dyn Inventory| {
         let mut actions = Vec::new();

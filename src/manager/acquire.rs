@@ -15,7 +15,7 @@ use super::acme::limits::Limits;
 use super::acme::orders::{Open, Orders};
 use super::acme::prove::Provers;
 use super::acme::{self, Granted, Identifier, Progress, Refusal, Wish, renewal};
-use super::config::{Acme, AlternativeName, AuthorityKind, Service, Validation};
+use super::config::{Acme, AuthorityKind, Service, Validation};
 use super::exchangers::Exchangers;
 use super::issue::{self, KeyFrom, Made, Order, encode, reused};
 use super::lineage::{Files, Lineage, Version, VersionName, version};
@@ -111,16 +111,12 @@ impl<'c> Asked<'c> {
     /// The wish, to an authority that is spoken to like this.
     fn wish(&self, acme: &Acme, directory: &str, orders: &Orders) -> Result<Wish, Refusal> {
         let name = &self.service.name;
-        let identifier = |name: &AlternativeName| match name {
-            AlternativeName::Dns(name) => Identifier::Dns(name.clone()),
-            AlternativeName::Address(address) => Identifier::Ip(*address),
-        };
         let open = orders
             .of(name)
             .filter(|open| open.directory == directory && open.version == self.waiting.version);
         Ok(Wish {
             service: name.clone(),
-            identifiers: self.service.alternative_names.iter().map(identifier).collect(),
+            identifiers: self.service.alternative_names.iter().filter_map(Identifier::of).collect(),
             csr: self.waiting.der().to_vec(),
             kind: acme.validation.ok_or_else(|| Refusal::ours("it has no ca_validation in ca-info.conf"))?,
             profile: acme.profile.clone(),

@@ -4,6 +4,7 @@
 mod acme;
 mod authorities;
 mod command;
+mod issuing;
 mod key;
 mod keys;
 mod reader;
@@ -28,6 +29,8 @@ use crate::fault::Fault;
 use crate::pki::Algorithm;
 pub use crate::pki::x509::{AlternativeName, Name as Subject};
 
+pub use issuing::Issuing;
+pub use subject::alternative_name;
 pub use texts::{ServiceText, Text, Texts, read};
 
 /// Everything that is configured, and what is odd about it.
@@ -143,11 +146,19 @@ pub struct Site {
 /// `[inventory]`: where the inventory of a fleet lies, and how early its schedule is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Inventory {
+    /// There is such a table: an inventory is kept, also where nothing is in it yet.
+    pub is_configured: bool,
     /// `postgres`: how its database is reached, a URL or `keyword=value`; nothing for files beneath the topdir.
     #[serde(skip)]
     pub postgres: Option<String>,
     /// `prepublish_days`, `remind_days`, `keep_days`.
     pub policy: super::inventory::schedule::Policy,
+    /// How certificates are issued.
+    pub issuing: Issuing,
+    /// `ssh_user`: as whom hosts are entered; nothing for `root`.
+    pub ssh_user: Option<String>,
+    /// `reload_seconds`: how long a reload command may take; nothing for 30.
+    pub reload_seconds: Option<u32>,
 }
 
 /// One of `post_copy_cmd`.

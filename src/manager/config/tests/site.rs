@@ -37,6 +37,7 @@ fn every_key_at_the_top_or_in_globals() {
                 inventory: Inventory {
                     postgres: Some("service=fleet".into()),
                     policy: Policy { prepublish_days: 14, ..Policy::default() },
+                    ..Inventory::default()
                 },
                 ..Site::default()
             },

@@ -4,10 +4,12 @@
 //! ```text
 //!  ini      the syntax, with places
 //!  section  keys of one section as types, with what they refer to filled in
+//!  site     what all of it means here
 //! ```
 
 mod ini;
 mod section;
+pub mod site;
 #[cfg(test)]
 mod tests;
 
