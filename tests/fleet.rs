@@ -36,7 +36,7 @@ use time::{Duration, OffsetDateTime};
 
 use browser::{Browser, View};
 use cluster::Cluster;
-use support::{Machine, RESEED, Ran, checked, has, here, scratch};
+use support::{Machine, RESEED, Ran, checked, has, here, is_root, scratch, skipped};
 
 const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
 const CERTIFICATE: &str = "/srv/site.pem";
@@ -451,6 +451,58 @@ fn machines_report_into_files() {
     push(&a).exits(0);
     let name = format!("localhost-{}", &report::machine(MACHINE_ID)[..8]);
     on_it(&[]).exits(0).says(&format!("improper  {name}"));
+}
+
+/// An sshd in a network of its own lets a machine in by its own host key, and lets it do one thing.
+#[test]
+fn a_key_reports_over_ssh_for_its_machine_and_no_other() {
+    if !["ssh", "ssh-keygen", "sshd", "ip", "ss", "unshare"].into_iter().all(has) {
+        return;
+    }
+    if !is_root() {
+        skipped("needs root: an sshd in a network name space");
+        return;
+    }
+    let a = machine("a.example.com", MACHINE_ID);
+    let b = clone(&a, "b.example.com");
+    let top = top(None);
+    let inside = |name: &str| top.path().join(name).display().to_string();
+    fs::create_dir(inside("inventory")).unwrap();
+    checked(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &inside("host")]));
+    let command =
+        format!("{RESEED} manager --topdir {} fleet receive --host a.example.com", top.path().display());
+    let key = a.read("/etc/ssh/ssh_host_ed25519_key.pub");
+    fs::write(inside("authorized"), format!("restrict,command=\"{command}\" {key}")).unwrap();
+    let host = fs::read_to_string(inside("host.pub")).unwrap();
+    fs::write(inside("known"), format!("127.0.0.1 {host}")).unwrap();
+    let config = format!(
+        "Port 22\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\n\
+         PermitRootLogin forced-commands-only\nPasswordAuthentication no\nLogLevel ERROR\n",
+        inside("host"),
+        inside("authorized")
+    );
+    fs::write(inside("config"), config).unwrap();
+    let script =
+        "ip link set lo up; mount -t tmpfs none /run; mkdir /run/sshd; /usr/sbin/sshd -D -e -f \"$1\" &
+        for try in $(seq 400); do ss -Hltn 'sport = :22' | grep -q . && break; sleep 0.05; done
+        shift; exec \"$@\"";
+    let push = |machine: &Machine| {
+        let options =
+            ["-F", "none", "-i", &machine.path("/etc/ssh/ssh_host_ed25519_key").display().to_string()]
+                .map(ToOwned::to_owned);
+        let known = format!("UserKnownHostsFile={}", inside("known"));
+        let options: Vec<String> = options.into_iter().chain(["-o".into(), known]).collect();
+        let settings = format!("[fleet]\npush = \"ssh://root@127.0.0.1\"\nssh-options = {options:?}\n");
+        machine.write("/etc/reseed/reseed.toml", &settings);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-ec", script, "sh"]);
+        command.args([&inside("config"), RESEED, "--root"]).arg(machine.root()).args(["status", "--push"]);
+        Ran::of("reseed status --push, over ssh", &mut command)
+    };
+    push(&a).exits(0).says("This machine is a.example.com.");
+    let ran = push(&b);
+    ran.exits(1).says("This machine is b.example.com.").complains("only those of a.example.com are taken");
+    fleet(top.path(), &[]).exits(0).says("1 machines: 1 fresh");
 }
 
 // ---- the page ------------------------------------------------------------------------------------
