@@ -3,8 +3,9 @@
 mod account;
 mod check;
 mod dhparm;
+mod fleet;
 mod info;
-mod inventory;
+pub mod inventory;
 mod keys;
 mod manual;
 mod material;
@@ -77,6 +78,7 @@ enum Command {
     Ca(operation::Ca),
     Export(operation::Export),
     Register(operation::Register),
+    Fleet(fleet::Arguments),
     Account(account::Arguments),
     Metrics(metrics::Arguments),
     Keys(keys::Arguments),
@@ -110,7 +112,8 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Status(arguments) => return status::run(&there()?, arguments),
         Command::Check(arguments) => return check::run(&there()?, verbose, arguments),
         Command::Inventory(asked) => return inventory::run(&there()?, asked),
-        Command::Schedule(asked) => return schedule::run(&there()?, asked),
+        Command::Fleet(asked) => return fleet::run(&there()?, asked),
+        Command::Schedule(asked) => return schedule::run(&ready(place()?, asked.is_dry())?, asked),
         Command::Issue(asked) => return asked.run(&ready(place()?, asked.is_dry())?),
         Command::Consolidate(asked) => return asked.run(&there()?),
         Command::Tlsa(asked) => return asked.run(&there()?),

@@ -40,6 +40,20 @@ impl Door<'_> {
         }
     }
 
+    /// Runs a program with something for it to read, and nothing else: also where the key that lets us in allows no
+    /// other program.
+    ///
+    /// # Errors
+    /// As for [`Door::run`].
+    pub fn feed(self, command: &[String], input: Vec<u8>) -> Result<String, String> {
+        let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+        let input = Zeroizing::new(input);
+        match self {
+            Self::Here => process::feed(command, input, DEADLINE, KEPT),
+            Self::Ssh { .. } => process::feed(&self.arguments(&words.join(" ")), input, DEADLINE, KEPT),
+        }
+    }
+
     /// Runs a script for `sh` with arguments, and something for it to read.
     ///
     /// The script comes first in what is read, and is taken from it octet by octet: what a login shell is given

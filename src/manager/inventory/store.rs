@@ -10,6 +10,7 @@ use super::model::{
 };
 use super::schedule::Standing;
 use crate::fault::Fault;
+use crate::manager::fleet::{Gathering, HostReport};
 use crate::pki::key::Secret;
 use crate::system::root::PathError;
 
@@ -231,4 +232,22 @@ pub trait Inventory {
     /// # Errors
     /// [`InventoryError`]
     fn release(&mut self, certificate: &Name) -> Result<(), InventoryError>;
+
+    /// Keeps what a machine says of itself, in place of what it said before.
+    ///
+    /// # Errors
+    /// [`InventoryError`], also where there is a later report of that machine; the one that was there stands.
+    fn report(&mut self, report: &HostReport, now: OffsetDateTime) -> Result<(), InventoryError>;
+
+    /// Gives all that is known of machines and of what they serve, at one moment.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn gather(&mut self, gathering: &mut Gathering) -> Result<(), InventoryError>;
+
+    /// Removes the report of a machine that is no more; says whether there was one.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    fn forget(&mut self, host: &Name) -> Result<bool, InventoryError>;
 }

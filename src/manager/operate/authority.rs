@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 
 use time::{Duration, OffsetDateTime};
 
-use super::issue::recorded;
 use super::sign::{BACKDATE, DIGEST, data, digest, forget, pem, serial};
 use super::{OperateError, Operation};
 use crate::manager::config::Subject;
@@ -64,7 +63,7 @@ pub fn make(op: &mut Operation<'_>, request: Request) -> Result<(), OperateError
             format!("there is no passphrase, and the key of an authority is never kept in clear; {ADVICE}");
         return Err(OperateError::Usage(says));
     }
-    let known = op.inventory.objects()?.certificates.remove(&name);
+    let known = op.inventory.objects_of(std::slice::from_ref(&name))?.certificates.remove(&name);
     if let Some(known) = known.as_ref().filter(|known| known.subject != SubjectType::Ca) {
         let says = format!(
             "{name} is a certificate of type {}, and becomes no authority; give the authority another name with \
@@ -170,13 +169,12 @@ fn record(
     algorithms: Algorithms,
 ) -> Result<(), OperateError> {
     let failed = |says: String| OperateError::Failed(says);
-    let reserved =
-        recorded(op, name, &[Event::Reserved { algorithms, must_staple: false }])?.map_err(failed)?;
+    let reserved = op.record(name, &[Event::Reserved { algorithms, must_staple: false }])?.map_err(failed)?;
     let instance = reserved.ok_or_else(|| failed("the inventory gave it no number".into()))?;
     let event = event(op, fresh, algorithms, instance);
     match event {
         Ok((event, until)) => {
-            recorded(op, name, &[event])?.map_err(failed)?;
+            op.record(name, &[event])?.map_err(failed)?;
             let kind = fresh.key.algorithm();
             let says = format!(
                 "instance {instance} is made: {kind}, its key is under the passphrase, valid until {}",
@@ -186,7 +184,7 @@ fn record(
             Ok(())
         }
         Err(error) => {
-            recorded(op, name, &[Event::Discarded { instance }])?.map_err(failed)?;
+            op.record(name, &[Event::Discarded { instance }])?.map_err(failed)?;
             Err(failed(error))
         }
     }

@@ -19,7 +19,6 @@ use crate::manager::config::{AlternativeName, Subject};
 use crate::manager::inventory::events::Event;
 use crate::manager::inventory::model::{Algorithms, Certificate, Kind, Name, State, SubjectType};
 use crate::manager::inventory::schedule::{Stage, Standing};
-use crate::manager::inventory::store::InventoryError;
 
 /// An instance that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +61,8 @@ pub(super) type Made = BTreeMap<Name, Result<i64, String>>;
 /// # Errors
 /// [`OperateError::Inventory`] when the inventory is gone; what was recorded stays.
 pub fn make(op: &mut Operation<'_>, wanted: &[Wanted]) -> Result<Made, OperateError> {
-    let mut certificates = op.inventory.objects()?.certificates;
+    let names: Vec<Name> = wanted.iter().map(|one| one.name.clone()).collect();
+    let mut certificates = op.inventory.objects_of(&names)?.certificates;
     let (mut made, mut own) = (Made::new(), Vec::new());
     for one in wanted {
         let draft = match certificates.remove_entry(&one.name) {
@@ -121,10 +121,10 @@ fn by_own(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>) -> Result<Made, Operat
     let signed = sign::all(op, &begun);
     for ((begun, _), event) in begun.into_iter().zip(signed) {
         let result = match event {
-            Ok(event) => recorded(op, &begun.name, &[event])?.map(|_| begun.instance),
+            Ok(event) => op.record(&begun.name, &[event])?.map(|_| begun.instance),
             Err(error) => {
                 // Nothing of it can be gone on with.
-                recorded(op, &begun.name, &[Event::Discarded { instance: begun.instance }])?.and(Err(error))
+                op.record(&begun.name, &[Event::Discarded { instance: begun.instance }])?.and(Err(error))
             }
         };
         made.insert(begun.name, result);
@@ -175,27 +175,9 @@ pub(super) fn reserve(
     // The old number may have been given for other keys than are wanted now.
     let mut events: Vec<Event> = resume.map(|instance| Event::Discarded { instance }).into_iter().collect();
     events.push(Event::Reserved { algorithms, must_staple });
-    let number = recorded(op, &name, &events)?;
+    let number = op.record(&name, &events)?;
     Ok(number
         .and_then(|number| number.map(begun).ok_or_else(|| "the inventory gave it no number".to_owned())))
-}
-
-/// Records what happened to a certificate; the inner error is the certificate's own.
-///
-/// # Errors
-/// [`OperateError::Inventory`] when the inventory is gone.
-pub(super) fn recorded(
-    op: &mut Operation<'_>,
-    name: &Name,
-    events: &[Event],
-) -> Result<Result<Option<i64>, String>, OperateError> {
-    match op.inventory.record(name, events, op.world.now) {
-        Ok(number) => Ok(Ok(number)),
-        Err(error @ (InventoryError::ClaimLost(_) | InventoryError::Refused(_))) => {
-            Ok(Err(error.to_string()))
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// What is asked for.
@@ -208,6 +190,9 @@ pub struct Request {
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
 }
+
+/// How long a server may take to start again.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Which of the certificates that are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,6 +252,8 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
             }
         }
     }
+    // What looks for what is missing finds what was done before a store went away.
+    op.patience = if request.only == Only::Any { std::time::Duration::ZERO } else { PATIENCE };
     op.each(&names, &mut |op, claimed| {
         // Another manager may have issued it meanwhile.
         let wanted = self::wanted(op, request.only, claimed)?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  words      choice  report                 which certificates and hosts are meant; what was done
-//!  stories    schedule                       everything that is due
+//!  stories    schedule  deploy               everything that is due; what comes into use
 //!             issue  distribute  tlsa        one kind of it, because somebody says so
 //!             authority  export
 //!             check  status                what is wrong; how it stands
@@ -20,6 +20,7 @@ pub mod authority;
 pub mod bring;
 pub mod check;
 pub mod choice;
+pub mod deploy;
 pub mod distribute;
 pub mod export;
 pub mod hosts;
@@ -30,6 +31,7 @@ pub mod parcel;
 pub mod publish;
 pub mod records;
 pub mod report;
+pub mod schedule;
 mod sign;
 pub mod status;
 pub mod tlsa;

@@ -18,6 +18,7 @@ use crate::manager::dns::publish::{Placed, Publisher, Rrsets};
 use crate::manager::inventory::events::Event;
 use crate::manager::inventory::model::{Certificate, Name, Objects, State, TlsaPrefix};
 use crate::manager::inventory::schedule::Stage;
+use crate::manager::inventory::store::InventoryError;
 use crate::manager::run::World;
 use crate::manager::tree::Tree;
 use crate::pki::container;
@@ -51,10 +52,19 @@ pub fn publish(
         let is_new = |id: &&i64| known.iter().any(|it| it.id == **id && it.published.is_none());
         let events: Vec<Event> =
             one.instances.iter().filter(is_new).map(|id| Event::Published { instance: *id }).collect();
-        if shown.is_ok() && !events.is_empty() {
-            op.inventory.record(&one.name, &events, op.world.now + began.elapsed())?;
+        let mut result = shown.map(|()| true);
+        if result.is_ok() && !events.is_empty() {
+            // The wait counts from when they were seen, not from when the run began.
+            let now = op.world.now + began.elapsed();
+            match op.inventory.record(&one.name, &events, now) {
+                Ok(_) => {}
+                Err(error @ (InventoryError::Refused(_) | InventoryError::ClaimLost(_))) => {
+                    result = Err(error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        results.insert(one.name.clone(), shown.map(|()| true));
+        results.insert(one.name.clone(), result);
     }
     Ok(results)
 }
@@ -90,6 +100,9 @@ fn sets<'p>(
     op: &mut Operation<'_>,
     wanted: &'p [Publication],
 ) -> Result<(Results, Stages, Vec<(&'p Publication, Rrsets)>), OperateError> {
+    if wanted.is_empty() {
+        return Ok((Results::new(), Stages::new(), Vec::new()));
+    }
     let objects = op.inventory.objects()?;
     let names: Vec<Name> = wanted.iter().map(|one| one.name.clone()).collect();
     let stages = stages(op, &names)?;

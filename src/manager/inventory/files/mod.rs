@@ -5,6 +5,7 @@
 //! TOPDIR/inventory/certificates/NAME/certificate.toml
 //! TOPDIR/inventory/certificates/NAME/ID/instance.toml
 //! TOPDIR/inventory/certificates/NAME/ID/rsa/{cert,chain,key}.pem, likewise ec
+//! TOPDIR/inventory/reports/HOST.json                 what machines say of themselves
 //! TOPDIR/inventory/.reseed/                          lock, journal
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod keys;
 mod read;
+mod reports;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,7 @@ use super::model::{
 };
 use super::schedule::Standing;
 use super::store::{Anew, Change, Contents, Each, Inventory, InventoryError, Trouble};
+use crate::manager::fleet::{Gathering, HostReport};
 use crate::pki::key::Secret;
 use crate::system::root::{Lock, PathError, Root};
 use crate::transaction::{self, Change as FileChange, Place, Staged, own_attributes, recover};
@@ -479,5 +482,17 @@ impl Inventory for Files<'_> {
         self.claimed.remove(certificate);
         self.let_go();
         Ok(())
+    }
+
+    fn report(&mut self, report: &HostReport, now: OffsetDateTime) -> Result<(), InventoryError> {
+        reports::keep(self, report, now)
+    }
+
+    fn gather(&mut self, gathering: &mut Gathering) -> Result<(), InventoryError> {
+        reports::gather(self, gathering)
+    }
+
+    fn forget(&mut self, host: &Name) -> Result<bool, InventoryError> {
+        reports::forget(self, host)
     }
 }

@@ -6,8 +6,11 @@ use super::super::store::InventoryError;
 use super::failed;
 
 /// Every step, in order: the first makes version 1.
-const STEPS: [&str; 2] =
-    [include_str!("schema/0001_inventory.sql"), include_str!("schema/0002_settings.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/0001_inventory.sql"),
+    include_str!("schema/0002_settings.sql"),
+    include_str!("schema/0003_reports.sql"),
+];
 
 /// The version that this program reads and writes.
 pub const VERSION: i32 = STEPS.len() as i32;
