@@ -23,14 +23,49 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use cluster::Cluster;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
+/// The server of all tests that run at the same time, with a database of serverPKI to copy.
+struct Server {
+    cluster: Cluster,
+    /// How many copies there are; also held while something is asked by psql, which has one script.
+    copies: Mutex<u32>,
+}
+
+static SERVER: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+
+impl Server {
+    fn shared() -> Option<Arc<Self>> {
+        let mut there = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = there.upgrade() {
+            return Some(server);
+        }
+        let cluster = Cluster::start()?;
+        cluster.database("theirs");
+        cluster.sql("theirs", &serverpki::schema("rsa_plus_ec", 5));
+        cluster.sql("theirs", &serverpki::data("rsa_plus_ec", OffsetDateTime::now_utc()));
+        let server = Arc::new(Self { cluster, copies: Mutex::new(0) });
+        *there = Arc::downgrade(&server);
+        Some(server)
+    }
+
+    fn copy(&self) -> String {
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        *copies += 1;
+        let name = format!("pki_{copies}");
+        self.cluster.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE theirs"));
+        name
+    }
+}
+
 /// A site of serverPKI: its database, its directories, its configuration.
 struct Site {
-    cluster: Cluster,
+    server: Arc<Server>,
+    database: String,
     home: TempDir,
 }
 
@@ -40,16 +75,14 @@ type Said = (i32, String, String);
 impl Site {
     /// With its data, and nothing of ours.
     fn new() -> Option<Self> {
-        let cluster = Cluster::start()?;
-        cluster.database("pki_db");
-        cluster.sql("pki_db", &serverpki::schema("rsa_plus_ec", 5));
-        cluster.sql("pki_db", &serverpki::data("rsa_plus_ec", OffsetDateTime::now_utc()));
+        let server = Server::shared()?;
+        let database = server.copy();
         let home = tempfile::tempdir().unwrap();
         for directory in ["db", "work"] {
             fs::create_dir(home.path().join(directory)).unwrap();
         }
         symlink(support::RESEED, home.path().join("operate_serverPKI")).unwrap();
-        let site = Self { cluster, home };
+        let site = Self { server, database, home };
         fs::write(site.path("serverpki.conf"), site.configuration()).unwrap();
         Some(site)
     }
@@ -77,15 +110,16 @@ impl Site {
              [X509atts]\nlifetime = 375\nbits = 2048\n  [[names]]\n  C = DE\n  L = Beispiel\n  O = Example\n  \
              CN = Example Local CA\n  [[extensions]]\n\n\
              [DBAccount]\ndbHost = {sockets}\ndbPort = {port}\ndbUser = manager\ndbDbaUser = ''\ndbSslRequired = no\n\
-             dbDatabase = pki_db\ndbSearchPath = pki, dd, public\ndbCert = ''\ndbCertKey = ''\n\n\
+             dbDatabase = {database}\ndbSearchPath = pki, dd, public\ndbCert = ''\ndbCertKey = ''\n\n\
              [Misc]\nSSH_CLIENT_USER_NAME = root\nLE_SERVER = https://127.0.0.1:1/directory\n\
              LE_EMAIL = hostmaster@example.com\nLE_ZONE_UPDATE_METHOD = ddns\nLOCAL_CA_BITS = 2048\n\
              LOCAL_CA_LIFETIME = 3680\nSUBJECT_LOCAL_CA = Local CA\nSUBJECT_LE_CA = Lets Encrypt CA\n\
              PRE_PUBLISH_TIMEDELTA = 30\nLOCAL_ISSUE_MAIL_TIMEDELTA = 30\nMAIL_RELAY = ''\nMAIL_SUBJECT = ''\n\
              MAIL_SENDER = ''\nMAIL_RECIPIENT = ''\nSYSLOG_FACILITY = syslog.LOG_LOCAL6\n",
             home = self.home.path().display(),
-            sockets = self.cluster.path("sockets").display(),
-            port = self.cluster.port,
+            sockets = self.server.cluster.path("sockets").display(),
+            port = self.server.cluster.port,
+            database = self.database,
         )
     }
 
@@ -128,7 +162,8 @@ impl Site {
     }
 
     fn sql(&self, sql: &str) -> String {
-        self.cluster.sql("pki_db", sql)
+        let _alone = self.server.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        self.server.cluster.sql(&self.database, sql)
     }
 
     /// States of the instances of a certificate, in their order.
