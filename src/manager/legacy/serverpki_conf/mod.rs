@@ -290,7 +290,9 @@ fn zone_update(sections: &mut Sections<'_>) -> Option<ZoneUpdate> {
 fn mail(sections: &mut Sections<'_>) -> Option<Option<Mail>> {
     let relay = sections.text("Misc", "MAIL_RELAY");
     if relay.is_none() {
-        ["MAIL_SUBJECT", "MAIL_SENDER", "MAIL_RECIPIENT"].map(|key| sections.ignore("Misc", key));
+        for key in ["MAIL_SUBJECT", "MAIL_SENDER", "MAIL_RECIPIENT"] {
+            sections.ignore("Misc", key);
+        }
         return Some(None);
     }
     let subject = sections.text("Misc", "MAIL_SUBJECT");
