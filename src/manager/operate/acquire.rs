@@ -150,7 +150,7 @@ fn at_desk(
     }
     let mut answers = ask(run, desk, &instances, wishes);
     for instance in instances {
-        let result = match issued(&instance, &mut answers, op.world.now) {
+        let result = match issued(&instance, &mut answers, op.now()) {
             Ok((event, notes)) => {
                 let recorded = op.record(&instance.begun.name, &[event])?;
                 // Only what the inventory has is not needed here any more.

@@ -273,7 +273,7 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
 
 /// What is wanted of certificates, as they stand now.
 fn wanted(op: &mut Operation<'_>, only: Only, names: &[Name]) -> Result<Vec<Wanted>, OperateError> {
-    let (mut found, now) = (Vec::new(), op.world.now);
+    let (mut found, now) = (Vec::new(), op.now());
     op.inventory.standings(Some(names), &mut |standing| {
         if is_meant(&standing, only, now) {
             let begun = standing.instances.iter().filter(|it| it.state == State::Reserved);
