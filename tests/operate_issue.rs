@@ -578,6 +578,9 @@ fn each_key_of_a_pair_has_its_own_whole_chain() {
         checked(verify.arg("-untrusted").arg(&chain).arg(leaf));
     }
     assert_eq!(site.only("mail.example.org").state, State::Issued);
+    let objects = site.inventory().objects().unwrap();
+    let authorized = objects.certificates[&name("example.org")].authorized_until;
+    assert!(authorized.is_some_and(|until| until > OffsetDateTime::now_utc()), "{authorized:?}");
     let left = fs::read_dir(site.path(".reseed/requests")).map_or(0, Iterator::count);
     assert_eq!(left, 0, "what the inventory has is nowhere else");
 }
