@@ -52,6 +52,7 @@ pub mod keys;
 pub mod legacy;
 pub mod lineage;
 pub mod load;
+pub mod mail;
 pub mod manual;
 pub mod metrics;
 pub mod name;

@@ -71,9 +71,8 @@ pub fn deploy(
     failed.extend(brought);
     if with_records {
         let rest = deployments.iter().filter(|it| !it.is_deployed && !failed.contains_key(&it.name));
-        let alone: Vec<Publication> = rest
-            .map(|it| Publication { name: it.name.clone(), instances: vec![it.instance] })
-            .collect();
+        let alone: Vec<Publication> =
+            rest.map(|it| Publication { name: it.name.clone(), instances: vec![it.instance] }).collect();
         failed.extend(errors(publish(op, &alone)?));
     }
     let mut ended = BTreeMap::new();

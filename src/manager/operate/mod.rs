@@ -2,14 +2,17 @@
 //!
 //! ```text
 //!  words      choice  report                 which certificates and hosts are meant; what was done
-//!  stories    schedule                       everything that is due
+//!  stories    schedule  deploy               everything that is due; what comes into use
 //!             issue  distribute  tlsa        one kind of it, because somebody says so
-//!             authority  export  check
+//!             authority  export
+//!             check  status                what is wrong; how it stands
 //!  decisions  naming                         which names stand in a certificate
 //!  steps      sign  acquire  errand          a certificate by an own authority; by a public one, and what that
 //!                                            is asked with
-//!             bring                          files to their places on hosts
-//!             publish                        TLSA records into zones
+//!             bring  parcel  hosts           files to their places on hosts
+//!             publish  records               TLSA records into zones; which those are
+//!             remind                         somebody is told of what somebody has to do
+//!             keys                           private keys, opened and kept
 //! ```
 //!
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
@@ -17,13 +20,26 @@
 
 mod acquire;
 pub mod authority;
+pub mod bring;
+pub mod check;
 pub mod choice;
+pub mod deploy;
+pub mod distribute;
 mod errand;
 pub mod export;
+pub mod hosts;
 pub mod issue;
+pub mod keys;
 mod naming;
+pub mod parcel;
+pub mod publish;
+pub mod records;
+pub mod remind;
 pub mod report;
+pub mod schedule;
 mod sign;
+pub mod status;
+pub mod tlsa;
 
 use std::time::Duration;
 
@@ -85,7 +101,8 @@ impl<'a> Operation<'a> {
     /// One that has done nothing yet.
     pub fn new(world: World<'a>, config: Configuration, inventory: Box<dyn Inventory + 'a>) -> Self {
         let signers = Signers::new(world.root, config.site.passphrase_file.as_deref());
-        Self { world, config, inventory, report: Report::default(), patience: Duration::ZERO, signers }
+        let (report, patience) = (Report::default(), Duration::ZERO);
+        Self { world, config, inventory, report, patience, signers }
     }
 
     /// Has work done on certificates that nobody else works at, some at a time, each once. Those that are left to

@@ -37,25 +37,38 @@ const ROUNDS: usize = 8;
 /// # Errors
 /// [`OperateError`]; what was recorded until then stays.
 pub fn schedule(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateError> {
-    let objects = op.inventory.objects()?;
-    request.hosts.check(&objects)?;
-    let names = request.certificates.among(&objects)?;
-    drop(objects);
+    let names = chosen(op, request)?;
     // It looks before every step, so that a store which comes back finds it where it was.
     op.patience = PATIENCE;
-    let actions = look(op, &names)?;
+    let (_, actions) = look(op, names.as_deref())?;
     let is_now = |action: &&Action| !matches!(action.step, Step::Wait { .. } | Step::Remind);
     let busy: BTreeSet<Name> = actions.iter().filter(is_now).map(|it| it.certificate.clone()).collect();
     op.each(&Vec::from_iter(busy), &mut |op, claimed| batch(op, request, claimed))?;
-    reminders(op, &names)
+    reminders(op, names.as_deref())
 }
 
-/// What is due for some certificates now.
-fn look(op: &mut Operation<'_>, names: &[Name]) -> Result<Vec<Action>, OperateError> {
+/// Which certificates; nothing for all, however many there are.
+fn chosen(op: &mut Operation<'_>, request: &Request) -> Result<Option<Vec<Name>>, OperateError> {
+    if request.certificates.is_all() && request.hosts.is_all() {
+        return Ok(None);
+    }
+    let objects = op.inventory.objects()?;
+    request.hosts.check(&objects)?;
+    request.certificates.among(&objects).map(Some)
+}
+
+/// What is due now for some certificates, or for all; and how many there are.
+///
+/// # Errors
+/// [`OperateError`]
+pub fn look(op: &mut Operation<'_>, names: Option<&[Name]>) -> Result<(usize, Vec<Action>), OperateError> {
     let (policy, now) = (op.config.site.inventory.policy, op.world.now);
-    let mut actions = Vec::new();
-    op.inventory.standings(Some(names), &mut |standing| actions.extend(due(&standing, &policy, now)))?;
-    Ok(actions)
+    let (mut known, mut actions) = (0, Vec::new());
+    op.inventory.standings(names, &mut |standing| {
+        known += 1;
+        actions.extend(due(&standing, &policy, now));
+    })?;
+    Ok((known, actions))
 }
 
 /// Takes some certificates as far as they go.
@@ -92,7 +105,10 @@ struct Work {
 
 impl Work {
     fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.issue.is_empty() && self.prepublish.is_empty() && self.deploy.is_empty()
+        self.events.is_empty()
+            && self.issue.is_empty()
+            && self.prepublish.is_empty()
+            && self.deploy.is_empty()
     }
 
     fn add(&mut self, standing: &Standing, actions: Vec<Action>) {
@@ -201,7 +217,8 @@ impl Told<'_, '_> {
         let deployments: Vec<Deployment> = wanted.iter().map(|(it, _)| it.clone()).collect();
         let mut ended = deploy(self.op, &deployments, &request.hosts, request.with_records)?;
         for (Deployment { name, instance, .. }, because) in wanted {
-            let result = ended.remove(&name).unwrap_or_else(|| Err("nobody said what became of it".to_owned()));
+            let result =
+                ended.remove(&name).unwrap_or_else(|| Err("nobody said what became of it".to_owned()));
             self.tell(name, result.map(|()| format!("instance {instance} is deployed: {because}")));
         }
         Ok(())
@@ -209,14 +226,18 @@ impl Told<'_, '_> {
 }
 
 /// Has one message sent for all that somebody has to be reminded of.
-fn reminders(op: &mut Operation<'_>, names: &[Name]) -> Result<(), OperateError> {
-    let wanted: BTreeSet<Name> = reasons(look(op, names)?).into_iter().map(|(name, _)| name).collect();
+fn reminders(op: &mut Operation<'_>, names: Option<&[Name]>) -> Result<(), OperateError> {
+    let (_, actions) = look(op, names)?;
+    let wanted: BTreeSet<Name> = reasons(actions).into_iter().map(|(name, _)| name).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
     let claimed = op.inventory.claim(&Vec::from_iter(wanted), usize::MAX)?;
     // Somebody else may have reminded between our look and our claim.
-    let reminded = match reasons(look(op, &claimed)?) {
+    let reminded = look(op, Some(&claimed)).and_then(|(_, actions)| match reasons(actions) {
         none if none.is_empty() => Ok(()),
         some => remind(op, &some),
-    };
+    });
     claimed.iter().try_for_each(|name| op.inventory.release(name))?;
     reminded
 }

@@ -1,7 +1,7 @@
 //! `reseed manager export`
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::super::{callers, shown};
 use super::{Failure, Status, operation};
@@ -16,14 +16,16 @@ pub struct Export {
     /// The number of the instance
     #[arg(value_name = "ID")]
     instance: i64,
-    /// Where to
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    to: PathBuf,
+    /// Where to; else the current directory, or serverPKI's work directory
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
 }
 
 impl Export {
-    pub fn run(&self, world: &World<'_>) -> Result<Status, Failure> {
-        let (root, directory) = callers(&self.to)?;
+    /// `work` is where instances are exported to where nothing is said.
+    pub fn run(&self, world: &World<'_>, work: Option<&Path>) -> Result<Status, Failure> {
+        let to = self.to.as_deref().or(work).unwrap_or_else(|| Path::new("."));
+        let (root, directory) = callers(to)?;
         let mut operation = operation(world)?;
         let written = export(&mut operation, self.instance, &root, &directory)?;
         let mut out = io::stdout().lock();

@@ -1,6 +1,7 @@
 //! `reseed manager issue`, and `renew` for an inventory
 
 use super::{Failure, Selection, Status, operation, told};
+use crate::manager::operate::Certificates;
 use crate::manager::operate::issue::{Only, Request, issue};
 use crate::manager::run::World;
 
@@ -24,6 +25,11 @@ pub struct Issue {
 }
 
 impl Issue {
+    /// Nothing is done.
+    pub fn is_dry(&self) -> bool {
+        self.dry_run
+    }
+
     pub fn run(&self, world: &World<'_>) -> Result<Status, Failure> {
         let only = if self.missing { Only::Missing } else { Only::Any };
         let certificates = self.selection.certificates();
@@ -32,29 +38,28 @@ impl Issue {
     }
 }
 
-/// Have successors made of local certificates that end soon
-///
-/// Those whose deployed instance ends within so many days and that have no successor yet; disabled ones only when
-/// they are named.
-#[derive(Debug, clap::Args)]
-pub struct Renew {
-    #[command(flatten)]
-    selection: Selection,
-    /// How many days before its end
-    #[arg(long, value_name = "DAYS")]
-    within: u32,
-    /// Say what would be done, and do nothing
-    #[arg(short = 'n', long)]
-    dry_run: bool,
-    /// Write JSON
-    #[arg(long)]
-    json: bool,
+/// `renew` for an inventory.
+pub struct Renewal {
+    /// Which certificates; all where nothing is said.
+    pub certificates: Certificates,
+    /// How many days before its end; nothing for when somebody would be reminded.
+    pub within: Option<u32>,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+    /// Write JSON.
+    pub json: bool,
 }
 
-impl Renew {
-    pub fn run(&self, world: &World<'_>) -> Result<Status, Failure> {
-        let only = Only::Ending(self.within);
-        let request = Request { certificates: self.selection.or_all(), only, dry_run: self.dry_run };
-        told(operation(world)?, self.json, |operation| issue(operation, &request))
+impl Renewal {
+    /// Has successors made of local certificates that end soon and have none yet.
+    pub fn run(self, world: &World<'_>) -> Result<Status, Failure> {
+        let operation = operation(world)?;
+        let days = self.within.unwrap_or(operation.config.site.inventory.policy.remind_days);
+        let certificates = Certificates {
+            all: self.certificates.all || self.certificates.include.is_empty(),
+            ..self.certificates
+        };
+        let request = Request { certificates, only: Only::Ending(days), dry_run: self.dry_run };
+        told(operation, self.json, |operation| issue(operation, &request))
     }
 }

@@ -7,7 +7,7 @@ use super::super::model::{
     Alteration, CertificateParts, HostParts, Name, PlaceParts, ServiceKey, ServiceParts,
 };
 use super::super::store::InventoryError;
-use super::{read, write};
+use super::{read, rows};
 
 /// Changes one object.
 pub fn alter(
@@ -29,7 +29,7 @@ fn certificate(
     parts: &CertificateParts,
     now: OffsetDateTime,
 ) -> Result<(), InventoryError> {
-    let id = write::certificate_id(transaction, name)?;
+    let id = rows::certificate_id(transaction, name)?;
     transaction.execute(
         "UPDATE reseed.certificates SET disabled = coalesce($2, disabled), kind = coalesce($3, kind),
             authority = CASE WHEN $4 THEN $5 ELSE authority END, algorithms = coalesce($6, algorithms),
@@ -57,7 +57,7 @@ fn host(
     parts: &HostParts,
     now: OffsetDateTime,
 ) -> Result<(), InventoryError> {
-    let id = write::host_id(transaction, name)?;
+    let id = rows::host_id(transaction, name)?;
     transaction.execute(
         "UPDATE reseed.hosts SET jail_root = CASE WHEN $2 THEN $3 ELSE jail_root END,
             remarks = CASE WHEN $4 THEN $5 ELSE remarks END, updated = $6 WHERE id = $1",
@@ -80,7 +80,7 @@ fn place(
     parts: &PlaceParts,
     now: OffsetDateTime,
 ) -> Result<(), InventoryError> {
-    let id = write::place_id(transaction, name)?;
+    let id = rows::place_id(transaction, name)?;
     let row = transaction.query_one("SELECT * FROM reseed.places WHERE id = $1 FOR UPDATE", &[&id])?;
     let mut place = read::place(&row)?;
     parts.apply(&mut place, now);
@@ -112,7 +112,7 @@ fn service(
     parts: &ServiceParts,
     now: OffsetDateTime,
 ) -> Result<(), InventoryError> {
-    let id = write::service_id(transaction, key)?;
+    let id = rows::service_id(transaction, key)?;
     transaction.execute(
         "UPDATE reseed.services SET tlsa = coalesce($2, tlsa), remarks = CASE WHEN $3 THEN $4 ELSE remarks END,
             updated = $5 WHERE id = $1",

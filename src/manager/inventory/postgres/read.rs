@@ -13,6 +13,7 @@ use super::super::model::{
 };
 use super::super::schedule::{Stage, Standing};
 use super::super::store::{Contents, InventoryError, Trouble};
+use super::keys;
 use crate::pki::key::Secret;
 
 type Time = Option<OffsetDateTime>;
@@ -304,20 +305,21 @@ pub fn troubles(transaction: &mut Transaction<'_>, most: usize) -> Result<Vec<Tr
 /// Everything.
 pub fn contents(transaction: &mut Transaction<'_>) -> Result<Contents, InventoryError> {
     let objects = objects(transaction)?;
-    let mut keys: BTreeMap<i64, Vec<KeyData>> = BTreeMap::new();
+    let mut of: BTreeMap<i64, Vec<KeyData>> = BTreeMap::new();
     for row in transaction.query("SELECT * FROM reseed.instance_keys ORDER BY algorithm DESC", &[])? {
-        keys.entry(row.get("instance")).or_default().push(key_data(&row)?);
+        of.entry(row.get("instance")).or_default().push(key_data(&row)?);
     }
     let all = instances(transaction, None)?.into_iter();
     let instances = all.map(|instance| {
-        let keys = keys.remove(&instance.id).unwrap_or_default();
+        let keys = of.remove(&instance.id).unwrap_or_default();
         (instance, keys)
     });
     let instances = instances.collect();
     let next =
         "SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END FROM reseed.instances_id_seq";
     let next = transaction.query_one(next, &[])?.get(0);
-    Ok(Contents { objects, instances, next })
+    let at_rest = keys::at_rest(transaction, keys::Lock::Nothing)?;
+    Ok(Contents { objects, instances, next, at_rest })
 }
 
 /// How certificates stand, one after the other: nothing is kept in memory.
