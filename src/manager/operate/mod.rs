@@ -7,7 +7,8 @@
 //!             authority  export  revoke
 //!             check  status                what is wrong; how it stands
 //!  decisions  naming                         which names stand in a certificate
-//!  steps      sign  acquire                  a certificate by an own authority; by a public one
+//!  steps      sign  acquire  errand          a certificate by an own authority; by a public one, and what that
+//!                                            is asked with
 //!             bring  parcel  hosts           files to their places on hosts
 //!             publish  records               TLSA records into zones; which those are
 //!             crl                            what own authorities have taken back
@@ -18,6 +19,7 @@
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
 //! that is known: whoever dies leaves nothing that the next does not see.
 
+mod acquire;
 pub mod authority;
 pub mod bring;
 pub mod check;
@@ -25,6 +27,7 @@ pub mod choice;
 pub mod crl;
 pub mod deploy;
 pub mod distribute;
+mod errand;
 pub mod export;
 pub mod hosts;
 pub mod issue;
