@@ -58,7 +58,7 @@ fn faults_of_the_site() {
         (
             "mail from nobody",
             "[inventory]\nmail_to = 'a@example.com'\nmail_from = 'pki'\n",
-            "ssl-mgr.conf:3:13: pki is no address of mail; write for example hostmaster@example.com",
+            "ssl-mgr.conf:3:13: \"pki\" is no address of mail; write for example hostmaster@example.com",
         ),
         (
             "two ways of mail",
