@@ -42,6 +42,17 @@ fn every_key_at_the_top_or_in_globals() {
                 ..Site::default()
             },
         ),
+        (
+            "[inventory]\ntakeover_seconds = 5",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    takeover_seconds: Some(5),
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
         ("metrics_file = 'm.prom'", Site { metrics: Some(path("/t/m.prom")), ..Site::default() }),
         (
             "ssh_options = ['-F', '/x']",
