@@ -64,7 +64,7 @@ fn an_authority_works_under_a_passphrase_and_comes_back() {
     // A dry run tells, and changes nothing: not even a time stamp.
     let seen = site.snapshot();
     site.manager("keys encrypt --dry-run").exits(0).says("would be put under the passphrase");
-    assert!(seen.equals(&site.snapshot()));
+    assert!(seen == site.snapshot());
 
     site.manager("keys encrypt").exits(0).says("is under the passphrase").never_says("a long one");
     assert_eq!(encrypted(&site), all);

@@ -160,6 +160,8 @@ fn keys_in_a_database_are_switched_in_one_transaction() {
     let before = cluster.sql("keys", written);
     let again = good(top.path(), &["keys", "encrypt"]);
     assert!(again.contains("already: 22"), "{again}");
+    let refused = manager(top.path(), &["keys", "encrypt", "--refuse-already"]);
+    assert_eq!(refused.status.code(), Some(1), "serverPKI's own status for it");
     assert_eq!(cluster.sql("keys", written), before, "nothing is written twice");
     status(0);
     assert_eq!(opened(&mut open(&connection, "reader").unwrap()), 22);
