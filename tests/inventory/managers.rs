@@ -80,7 +80,7 @@ fn managers_that_die_leave_their_work_to_others() {
         let begun = Instant::now();
         let mut managers = Managers((0..MANAGERS).map(|_| start(top.path(), &said)).collect());
         let (mut killed, mut restarted, mut next, mut last) = (0, false, 0, Instant::now());
-        let (mut ended, mut failed) = (0, 0);
+        let (mut ended, mut failed, mut before) = (0, 0, 0);
         loop {
             std::thread::sleep(Duration::from_millis(50));
             let done = cluster.psql(
@@ -101,7 +101,9 @@ fn managers_that_die_leave_their_work_to_others() {
                     *manager = start(top.path(), &said);
                 }
             }
-            if last.elapsed() >= Duration::from_millis(500) {
+            // On a machine that has much else to do one that is killed before it has begun proves nothing.
+            if last.elapsed() >= Duration::from_millis(500) && done > before {
+                before = done;
                 let victim = &mut managers.0[next % MANAGERS];
                 victim.kill().unwrap();
                 victim.wait().unwrap();
@@ -171,16 +173,18 @@ fn a_claim_lives_as_long_as_its_manager() {
     assert_eq!(one.claim(&names, 4).unwrap().len(), 4);
     let mut mine = two.claim(&names, 100).unwrap();
     assert_eq!(mine.len(), 6, "what the other has is skipped");
-    let stolen = names.iter().find(|name| !mine.contains(name)).unwrap();
+    assert_eq!(two.claim(&names, 100).unwrap(), mine, "what one has is had again");
+    let theirs: Vec<Name> = names.iter().filter(|name| !mine.contains(name)).cloned().collect();
+    let stolen = &theirs[0];
     let event = Event::Reminded;
     let error = two.record(stolen, std::slice::from_ref(&event), OffsetDateTime::now_utc()).unwrap_err();
     assert!(matches!(error, InventoryError::ClaimLost(_)), "{error}");
     one.record(stolen, std::slice::from_ref(&event), OffsetDateTime::now_utc()).unwrap();
     drop(one);
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(two.claim(&names, 100).unwrap(), [], "it may come back");
+    assert_eq!(two.claim(&theirs, 100).unwrap(), [], "it may come back");
     std::thread::sleep(Duration::from_millis(300));
-    let theirs = two.claim(&names, 100).unwrap();
+    let theirs = two.claim(&theirs, 100).unwrap();
     assert_eq!(theirs.len(), 4);
     mine.extend(theirs);
     // The server is killed; whoever comes back has what he had.

@@ -69,7 +69,11 @@ fn actions() {
         ("list, and nothing is done", "-n -C -D -a", "check --verbose --all"),
         ("list, and nothing is taken away", "-n -R -a", "check --verbose --all"),
         ("another configuration", "-S -a -f /etc/x.conf", "schedule --config=/etc/x.conf --all"),
-        ("the same, long", "-X --config_file /etc/x.conf", "keys encrypt --config=/etc/x.conf --refuse-already"),
+        (
+            "the same, long",
+            "-X --config_file /etc/x.conf",
+            "keys encrypt --config=/etc/x.conf --refuse-already",
+        ),
     ];
     for (name, arguments, expected) in cases {
         assert_eq!(run(arguments), Ok(expected.to_owned()), "{name}: {arguments}");
