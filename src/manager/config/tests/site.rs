@@ -93,6 +93,17 @@ fn every_key_at_the_top_or_in_globals() {
             },
         ),
         (
+            "[inventory]\ntakeover_seconds = 5",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    takeover_seconds: Some(5),
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
+        (
             "[inventory]\nmail_to = 'a@example.com'",
             mailed(Mail {
                 to: vec!["a@example.com".into()],
