@@ -1,5 +1,5 @@
 //! What a large fleet costs: how the schedule of an inventory grows from 1,000 to 100,000 certificates, in
-//! PostgreSQL and in files: `cargo bench`. Nothing is asserted but that every command does its work.
+//! PostgreSQL and in files. Nothing is asserted but that every command does its work.
 //!
 //! Half of the certificates are deployed on a host of their own five, a tenth of these ends soon. Times are those of
 //! the whole program; memory is its peak. The last column says what a certificate costs against one of the first

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use super::{Failure, Status, text};
 use crate::manager;
 use crate::manager::manual::import;
-use crate::manager::{clean, distribute, renew, revoke, roll, tend};
+use crate::manager::{clean, distribute, renew, revoke, roll};
 use crate::reseed::World;
 use crate::system::root::Root;
 
@@ -128,7 +128,10 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Csr(asked) => return asked.run(there()?),
         Command::Keys(arguments) => return keys::run(&there()?, arguments),
         Command::Import(asked) => import::import(there()?, &asked.request()?)?,
-        Command::Tend(asked) => tend::tend(there()?, &asked.request())?,
+        Command::Tend(asked) => {
+            let world = ready(place()?, asked.is_dry())?;
+            return operation::tend::run(&world, &asked.request(), asked.json);
+        }
         Command::Renew(asked) => {
             let world = there()?;
             if let Some(renewal) = asked.of_inventory(&world)? {
@@ -163,8 +166,7 @@ fn ready(place: top::Place<'_>, dry_run: bool) -> Result<manager::run::World<'_>
 impl Command {
     fn wants_json(&self) -> bool {
         match self {
-            Self::Tend(verbs::Tend { json, .. })
-            | Self::Renew(verbs::Renew { json, .. })
+            Self::Renew(verbs::Renew { json, .. })
             | Self::Roll(verbs::Roll { json, .. })
             | Self::Import(manual::Import { json, .. })
             | Self::Distribute(verbs::Distribute { json, .. }) => *json,

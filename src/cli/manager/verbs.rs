@@ -12,6 +12,8 @@ use crate::pki::x509::crl::Reason;
 /// Puts right what an interrupted run left, makes `next` where a certificate is due, makes `next` into `curr` where it
 /// has waited long enough, tries again what could not be done, and removes old versions (clean_keep). Where nothing is
 /// due it asks nobody and tells nobody. reseed-manager.timer runs it every hour.
+///
+/// Where an inventory is kept, what is due in it is done, too: as by `schedule`.
 #[derive(Debug, clap::Args)]
 pub struct Tend {
     /// Say what would be done, and change nothing
@@ -26,6 +28,11 @@ pub struct Tend {
 }
 
 impl Tend {
+    /// Nothing is done.
+    pub fn is_dry(&self) -> bool {
+        self.dry_run
+    }
+
     pub fn request(&self) -> tend::Request {
         tend::Request { selection: self.selection.clone(), dry_run: self.dry_run }
     }

@@ -72,6 +72,11 @@ pub fn is_encrypted(text: &[u8]) -> bool {
     first(text).is_some_and(|block| block.encrypted)
 }
 
+/// Says whether it is so as encrypted PKCS#8, and in no older form.
+pub fn is_encrypted_pkcs8(text: &[u8]) -> bool {
+    first(text).is_some_and(|block| block.encrypted && block.label == LABEL)
+}
+
 fn first(text: &[u8]) -> Option<armor::Block> {
     armor::blocks(text).into_iter().find(|block| block.label.ends_with("PRIVATE KEY"))
 }

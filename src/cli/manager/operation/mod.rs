@@ -7,6 +7,7 @@ mod export;
 mod issue;
 mod register;
 pub mod status;
+pub mod tend;
 
 use std::io::{self, Write};
 

@@ -1,4 +1,16 @@
 //! Private keys of an inventory: how each is opened, and how each is kept.
+//!
+//! Whether they are encrypted is said once for the whole inventory, and switched with all keys in one transaction.
+//! Keys of authorities are encrypted whatever is said.
+
+mod side_by_side;
+mod status;
+mod switch;
+#[cfg(test)]
+mod tests;
+
+pub use status::{Status, Tally, status};
+pub use switch::{Switched, switch};
 
 use crate::manager::inventory::model::{AtRest, KeyData, SubjectType};
 use crate::manager::keyring::Keyring;
