@@ -8,16 +8,22 @@ mod alone;
 mod anchor;
 #[path = "acme/bed.rs"]
 mod bed;
+#[path = "inventory/cluster.rs"]
+mod cluster;
 #[path = "acme/decided.rs"]
 mod decided;
 #[path = "acme/faults.rs"]
 mod faults;
+#[path = "acme/fleet.rs"]
+mod fleet;
 #[path = "acme/issued.rs"]
 mod issued;
 #[path = "acme/itself.rs"]
 mod itself;
 #[path = "acme/pebble.rs"]
 mod pebble;
+#[path = "inventory/serverpki.rs"]
+mod serverpki;
 #[path = "acme/site.rs"]
 mod site;
 #[path = "acme/space.rs"]
@@ -45,7 +51,12 @@ fn main() -> ExitCode {
         eprintln!("acme: no network can be made: {reason}");
     }
     let mut trials = Vec::new();
-    let in_networks = itself::CASES.iter().chain(issued::CASES).chain(faults::CASES).map(|case| (true, case));
+    let in_networks = itself::CASES
+        .iter()
+        .chain(issued::CASES)
+        .chain(faults::CASES)
+        .chain(fleet::CASES)
+        .map(|case| (true, case));
     let alone = decided::CASES.iter().map(|case| (false, case));
     for (needs_network, &(name, case)) in in_networks.chain(alone) {
         let missing = missing.clone().filter(|_| needs_network);

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::reader::{Place, Source, Table, Word};
 use super::servers::{self, Mention};
-use super::{AfterCopy, Inventory, Primary, Site, issuing, keys, updates};
+use super::{AfterCopy, Inventory, Primary, Site, issuing, keys, mail, updates};
 use crate::identity::HostName;
 use crate::manager::inventory::postgres::parameters::Parameters;
 use crate::manager::nearest::shown;
@@ -140,6 +140,7 @@ fn inventory(mut table: Table<'_>) -> Inventory {
     found.ssh_user = table.filled("ssh_user").and_then(|word| user(&word));
     let seconds = table.value("reload_seconds").and_then(|value| value.within(1..=600));
     found.reload_seconds = seconds.and_then(|number| u32::try_from(number).ok());
+    found.mail = mail::read(&mut table);
     table.finish();
     found
 }

@@ -104,12 +104,15 @@ struct Load<'o> {
 /// Chooses one instance of those that a certificate has; in words why none.
 type Pick = fn(&[Instance], &Name, OffsetDateTime) -> Result<Instance, String>;
 
+/// What is done with certificates that are claimed.
+type Work<'w> = dyn FnMut(&mut Operation<'_>, &[Name]) -> Result<(), OperateError> + 'w;
+
 /// Who only looks needs no claim.
 fn for_each(
     op: &mut Operation<'_>,
     names: &[Name],
     dry_run: bool,
-    work: &mut dyn FnMut(&mut Operation<'_>, &[Name]) -> Result<(), OperateError>,
+    work: &mut Work<'_>,
 ) -> Result<(), OperateError> {
     if dry_run {
         return work(op, names);

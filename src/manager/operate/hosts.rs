@@ -168,3 +168,70 @@ impl<'s> Heard<'s> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::parcel::{Body, File, Load, Reload};
+    use super::*;
+    use crate::pki::key::Secret;
+
+    /// SHA-256 of "text".
+    const DIGEST: &str = "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1";
+
+    fn parcel() -> Parcel {
+        let file = |body| File { directory: 0, name: "f".into(), body, mode: 0o400, user: 0, group: 0 };
+        let load = |reload| Load {
+            certificate: Name::new("a.example").unwrap(),
+            target: "h".into(),
+            tag: "00".into(),
+            base: String::new(),
+            directories: vec!["/d".into()],
+            files: vec![file(Body::Text(Secret::new("text"))), file(Body::Link("f".into()))],
+            is_due: false,
+            reload,
+        };
+        let reload = Reload { jail: None, command: "r".into() };
+        Parcel { loads: vec![load(Some(0)), load(None)], reloads: vec![reload] }
+    }
+
+    #[test]
+    fn only_what_a_host_says_has_happened() {
+        let lies = format!("bring: lies 0 1 {DIGEST}\nbring: lies 0 2 f\n");
+        let both = format!("{lies}{}", lies.replace("lies 0", "lies 1"));
+        // name, what is said, and of each target the first letter and a part of what is said of it
+        let cases: [(&str, String, [&str; 2]); 9] = [
+            ("all of it", format!("Welcome!\n{both}bring: told 0\nbring: end\n"), ["D", "D"]),
+            ("nothing", String::new(), ["Fwas not put in its place", "Fwas not put in its place"]),
+            ("something else", "This account is closed.\n".into(), ["Fclosed.", "Fclosed."]),
+            ("no end", both.clone(), ["Fnot put", "Fnot put"]),
+            ("one target", format!("{lies}bring: end\n"), ["D", "Ff there is not what was sent"]),
+            (
+                "another content",
+                format!("{}bring: end\n", both.replacen("982d", "0000", 1)),
+                ["Ff there is not what was sent", "D"],
+            ),
+            (
+                "another link",
+                format!("{}bring: end\n", both.replacen("lies 1 2 f", "lies 1 2 g", 1)),
+                ["D", "Fnot what was sent"],
+            ),
+            ("no room", format!("bring: failed 0 it is full\n{both}bring: end\n"), ["Fh: it is full", "D"]),
+            (
+                "a reload",
+                format!("{both}bring: untold 0 failed (exit status: 1): no\nbring: end\n"),
+                ["Rh: the reload command failed (exit status: 1): no", "D"],
+            ),
+        ];
+        for (case, said, expected) in cases {
+            for (arrival, expected) in arrivals(&parcel(), &said).into_iter().zip(expected) {
+                let (letter, says) = match arrival {
+                    Arrival::Done => ("D", String::new()),
+                    Arrival::ReloadDue(says) => ("R", says),
+                    Arrival::Failed(says) => ("F", says),
+                };
+                let (wanted, words) = expected.split_at(1);
+                assert!(letter == wanted && says.contains(words), "{case}: {letter} {says}, not {expected}");
+            }
+        }
+    }
+}

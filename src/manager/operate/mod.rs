@@ -7,21 +7,25 @@
 //!             authority  export
 //!             check  status                what is wrong; how it stands
 //!  decisions  naming                         which names stand in a certificate
-//!  steps      sign  acquire                  a certificate by an own authority; by a public one
+//!  steps      sign  acquire  errand          a certificate by an own authority; by a public one, and what that
+//!                                            is asked with
 //!             bring  parcel  hosts           files to their places on hosts
 //!             publish  records               TLSA records into zones; which those are
+//!             remind                         somebody is told of what somebody has to do
 //!             keys                           private keys, opened and kept
 //! ```
 //!
 //! A step works only on certificates that this manager has claimed, and records what became of each as soon as
 //! that is known: whoever dies leaves nothing that the next does not see.
 
+mod acquire;
 pub mod authority;
 pub mod bring;
 pub mod check;
 pub mod choice;
 pub mod deploy;
 pub mod distribute;
+mod errand;
 pub mod export;
 pub mod hosts;
 pub mod issue;
@@ -30,6 +34,7 @@ mod naming;
 pub mod parcel;
 pub mod publish;
 pub mod records;
+pub mod remind;
 pub mod report;
 pub mod schedule;
 mod sign;

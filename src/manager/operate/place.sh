@@ -61,7 +61,8 @@ alone() {
     if command -v flock >/dev/null; then
         exec 9>"$lock" || fail "$lock cannot be made"
         lock=
-        until flock -n 9; do again; done
+        # Not every flock can wait.
+        flock -n 9 || flock -w 60 9 2>/dev/null || until flock -n 9; do again; done
         return
     fi
     # A link is made with its content in one step. Nobody works for ten minutes: he is killed before.
@@ -190,7 +191,9 @@ finished() {
         refuse "$here/.reseed-$tag.go cannot be taken away"
 }
 
+# Throws away what lies there, unless it is decided.
 discard() {
+    enter "$first" && [ ! -d ".reseed-$tag.go" ] || return
     for which in $two 1; do
         directory "$which" && rm -rf -- ".reseed-$tag.$which"
     done
@@ -360,7 +363,8 @@ told() {
 # ---- the story -----------------------------------------------------------------------------------------------
 
 finish() {
-    [ -z "$staged" ] || for at in $staged; do
+    case $state in open | staged) discard ;; esac
+    for at in $targets; do
         recall "$at"
         [ "$state" != staged ] || discard
     done
@@ -373,6 +377,7 @@ for summer in sha256sum sha256 openssl none; do ! command -v "$summer" >/dev/nul
 [ "$summer" != none ] || fail "nothing here computes SHA-256 (sha256sum, sha256, openssl)"
 me=$(id -u)
 targets='' reloads='' staged='' whole=''
+forget
 alone
 trap finish EXIT
 trap 'exit 1' HUP INT PIPE TERM
@@ -385,7 +390,6 @@ while IFS= read -r line; do
         # shellcheck disable=SC2086 # these are several words
         set -- $said
         at=$1 tag=$2 due=$3 has=$4
-        targets="$targets $at"
         ;;
     base) base=$said ;;
     first) first=$said ;;
@@ -412,6 +416,7 @@ while IFS= read -r line; do
             esac
         fi
         keep
+        targets="$targets $at"
         ;;
     reload)
         number=${said%% *} said=${said#* }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use super::deploy::{Deployment, deploy};
 use super::issue::{self, Wanted};
 use super::publish::{Publication, publish};
+use super::remind::remind;
 use super::{Certificates, Hosts, OperateError, Operation};
 use crate::manager::inventory::events::Event;
 use crate::manager::inventory::model::{Name, State};
-use crate::manager::inventory::schedule::{Action, Standing, Step, due, minute};
+use crate::manager::inventory::schedule::{Action, Reason, Standing, Step, due, minute};
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -42,7 +43,8 @@ pub fn schedule(op: &mut Operation<'_>, request: &Request) -> Result<(), Operate
     let (_, actions) = look(op, names.as_deref())?;
     let is_now = |action: &&Action| !matches!(action.step, Step::Wait { .. } | Step::Remind);
     let busy: BTreeSet<Name> = actions.iter().filter(is_now).map(|it| it.certificate.clone()).collect();
-    op.each(&Vec::from_iter(busy), &mut |op, claimed| batch(op, request, claimed))
+    op.each(&Vec::from_iter(busy), &mut |op, claimed| batch(op, request, claimed))?;
+    reminders(op, names.as_deref())
 }
 
 /// Which certificates; nothing for all, however many there are.
@@ -221,4 +223,26 @@ impl Told<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Has one message sent for all that somebody has to be reminded of.
+fn reminders(op: &mut Operation<'_>, names: Option<&[Name]>) -> Result<(), OperateError> {
+    let (_, actions) = look(op, names)?;
+    let wanted: BTreeSet<Name> = reasons(actions).into_iter().map(|(name, _)| name).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let claimed = op.inventory.claim(&Vec::from_iter(wanted), usize::MAX)?;
+    // Somebody else may have reminded between our look and our claim.
+    let reminded = look(op, Some(&claimed)).and_then(|(_, actions)| match reasons(actions) {
+        none if none.is_empty() => Ok(()),
+        some => remind(op, &some),
+    });
+    claimed.iter().try_for_each(|name| op.inventory.release(name))?;
+    reminded
+}
+
+fn reasons(actions: Vec<Action>) -> Vec<(Name, Reason)> {
+    let reminds = actions.into_iter().filter(|action| action.step == Step::Remind);
+    reminds.map(|action| (action.certificate, action.because)).collect()
 }

@@ -36,7 +36,7 @@ pub fn at_rest(transaction: &mut Transaction<'_>, lock: Lock) -> Result<AtRest, 
 pub fn settle(transaction: &mut Transaction<'_>, at_rest: AtRest) -> Result<(), InventoryError> {
     let salt = at_rest.salt().map(|salt| salt.to_string());
     let query = "INSERT INTO reseed.settings (key_salt) VALUES ($1)
-        ON CONFLICT (only) DO UPDATE SET key_salt = excluded.key_salt";
+        ON CONFLICT (single) DO UPDATE SET key_salt = excluded.key_salt";
     transaction.execute(query, &[&salt])?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 -- What is said of the inventory as a whole: one row.
 
 CREATE TABLE reseed.settings (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     key_salt text CHECK (key_salt ~ '^[0-9a-f]{32}$')
 );
 COMMENT ON COLUMN reseed.settings.key_salt IS

@@ -1,6 +1,9 @@
 //! What a host gets: certificates with their keys and places in, a stream for `place.sh` out. Nothing is read or
 //! sent here.
 
+#[cfg(test)]
+mod tests;
+
 use sha2::{Digest, Sha256};
 
 use super::super::deliver::ssh::quoted;
@@ -57,7 +60,7 @@ pub struct Load {
     pub base: String,
     /// One directory, or two where keys have their own; absolute beneath the base.
     pub directories: Vec<String>,
-    /// The files: certificates, then keys, then links.
+    /// The files.
     pub files: Vec<File>,
     /// Its reload is due even where nothing changes.
     pub is_due: bool,
