@@ -299,7 +299,7 @@ fn a_configuration_is_read_as_a_whole_or_not_at_all() {
     let (status, _, err) = site.operate_with(&["-f", "odd.conf", "-CD", "-o", "nobody.example"]);
     assert_eq!(status, 2);
     assert_eq!(err.matches("dbUsr").count(), 1, "{err}");
-    assert!(err.contains("odd.conf:31:1: "), "{err}");
+    assert!(err.contains("odd.conf:33:1: "), "{err}");
 }
 
 /// `-I`, `-C`, `-E`: an authority, a certificate by it, and what comes out of the database.
@@ -434,7 +434,7 @@ fn a_fresh_install_is_scheduled_without_an_error() {
     let Some(site) = Site::taken_over() else { return };
     let due = site.good("-S -n -a");
     for (name, step) in
-        [("db6.example.net", "deploy"), ("www16.example.com", "issue"), ("Person 5 ", "remind")]
+        [("db6.example.net", "prepublish"), ("www17.example.com", "issue"), ("Person 5 ", "remind")]
     {
         let found = due.lines().any(|line| line.starts_with(name) && line.contains(step));
         assert!(found, "{name} {step}: {due}");

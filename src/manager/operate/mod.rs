@@ -4,13 +4,14 @@
 //!  words      choice  report                 which certificates and hosts are meant; what was done
 //!  stories    schedule  deploy               everything that is due; what comes into use
 //!             issue  distribute  tlsa        one kind of it, because somebody says so
-//!             authority  export
+//!             authority  export  revoke
 //!             check  status                what is wrong; how it stands
 //!  decisions  naming                         which names stand in a certificate
 //!  steps      sign  acquire  errand          a certificate by an own authority; by a public one, and what that
 //!                                            is asked with
 //!             bring  parcel  hosts           files to their places on hosts
 //!             publish  records               TLSA records into zones; which those are
+//!             crl                            what own authorities have taken back
 //!             remind                         somebody is told of what somebody has to do
 //!             keys                           private keys, opened and kept
 //! ```
@@ -23,6 +24,7 @@ pub mod authority;
 pub mod bring;
 pub mod check;
 pub mod choice;
+pub mod crl;
 pub mod deploy;
 pub mod distribute;
 mod errand;
@@ -36,6 +38,7 @@ pub mod publish;
 pub mod records;
 pub mod remind;
 pub mod report;
+pub mod revoke;
 pub mod schedule;
 mod sign;
 pub mod status;

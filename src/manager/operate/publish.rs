@@ -103,8 +103,8 @@ fn sets<'p>(
     if wanted.is_empty() {
         return Ok((Results::new(), Stages::new(), Vec::new()));
     }
-    let objects = op.inventory.objects()?;
     let names: Vec<Name> = wanted.iter().map(|one| one.name.clone()).collect();
+    let objects = op.inventory.objects_of(&names)?;
     let stages = stages(op, &names)?;
     let (mut results, mut found) = (Results::new(), Vec::new());
     for one in wanted {

@@ -36,7 +36,7 @@ pub fn tlsa(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErro
 }
 
 fn would(op: &mut Operation<'_>, names: &[Name], remove: bool) -> Result<(), OperateError> {
-    let objects = op.inventory.objects()?;
+    let objects = op.inventory.objects_of(names)?;
     let stages = stages(op, names)?;
     for name in names {
         let has_services = objects.certificates.get(name).is_some_and(|it| !it.services.is_empty());

@@ -54,6 +54,17 @@ fn every_key_at_the_top_or_in_globals() {
             },
         ),
         (
+            "[inventory]\ncrl = 'crl/fleet.pem'",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    crl: Some(path("/t/crl/fleet.pem")),
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
+        (
             "[inventory]\nmail_to = 'a@example.com'",
             mailed(Mail {
                 to: vec!["a@example.com".into()],
