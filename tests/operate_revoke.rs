@@ -47,8 +47,7 @@ impl Site {
         fs::create_dir(site.path("conf.d")).unwrap();
         fs::write(site.path("passphrase"), "a long one\n").unwrap();
         fs::set_permissions(site.path("passphrase"), fs::Permissions::from_mode(0o600)).unwrap();
-        let text =
-            "[keys]\npassphrase_file = 'passphrase'\n[inventory]\ncrl = 'lists/fleet.pem'\nca_key = 'ec:p256'\n";
+        let text = "[keys]\npassphrase_file = 'passphrase'\n[inventory]\ncrl = 'lists/fleet.pem'\nca_key = 'ec:p256'\n";
         fs::write(site.path("conf.d/ssl-mgr.conf"), text).unwrap();
         fs::create_dir(site.path("lists")).unwrap();
         site.with(|op| authority::make(op, authority::Request::default()).unwrap());

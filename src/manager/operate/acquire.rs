@@ -13,7 +13,7 @@ use super::{OperateError, Operation};
 use crate::manager::acme::{Granted, Identifier, Refusal, Wish, renewal};
 use crate::manager::acquire;
 use crate::manager::config::{Acme, AuthorityKind, Configuration};
-use crate::manager::desk::{Answers, Desk};
+use crate::manager::desk::{Answers, Desk, Proven};
 use crate::manager::inventory::events::Event;
 use crate::manager::inventory::model::{Certificate, KeyAlgorithm, Name, State};
 use crate::manager::name::ServiceName;
@@ -148,11 +148,15 @@ fn at_desk(
             }
         }
     }
-    let mut answers = ask(run, desk, &instances, wishes);
+    let (mut answers, proven) = ask(run, desk, &instances, wishes);
     for instance in instances {
         let result = match issued(&instance, &mut answers, op.world.now) {
             Ok((event, notes)) => {
-                let recorded = op.record(&instance.begun.name, &[event])?;
+                // All names of a certificate are in each of its orders.
+                let until = instance.errands.iter().filter_map(|(service, _)| proven.get(service)).min();
+                let authorized = until.map(|until| Event::Authorized { until: Some(*until) });
+                let events: Vec<Event> = [event].into_iter().chain(authorized).collect();
+                let recorded = op.record(&instance.begun.name, &events)?;
                 // Only what the inventory has is not needed here any more.
                 if recorded.is_ok() {
                     let left = instance.errands.iter().filter_map(|(_, errand)| errand.forget(run).err());
@@ -257,7 +261,7 @@ fn wishes_of(
     Ok(instance.errands.iter().map(wish).collect())
 }
 
-fn ask(run: &Run<'_>, desk: &Desk<'_, '_>, instances: &[Instance], wishes: Vec<Wish>) -> Answers {
+fn ask(run: &Run<'_>, desk: &Desk<'_, '_>, instances: &[Instance], wishes: Vec<Wish>) -> (Answers, Proven) {
     let all = || instances.iter().flat_map(|instance| &instance.errands);
     let errands: BTreeMap<&ServiceName, &Errand> = all().map(|(service, errand)| (service, errand)).collect();
     let remember = |name: &ServiceName, url: &str| {
@@ -266,8 +270,10 @@ fn ask(run: &Run<'_>, desk: &Desk<'_, '_>, instances: &[Instance], wishes: Vec<W
             tracing::warn!("{name}: its order is not on disk, a run that dies now orders again: {error}");
         }
     };
-    desk.ask(wishes, &remember)
-        .unwrap_or_else(|refusal| all().map(|(service, _)| (service.clone(), Err(refusal.clone()))).collect())
+    desk.ask_proven(wishes, &remember).unwrap_or_else(|refusal| {
+        let refused = all().map(|(service, _)| (service.clone(), Err(refusal.clone()))).collect();
+        (refused, Proven::new())
+    })
 }
 
 /// What has come of an instance: everything, or why not.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::manager::inventory::schedule::Policy;
+use crate::pki::Algorithm;
 
 #[test]
 fn defaults() {
@@ -59,6 +60,32 @@ fn every_key_at_the_top_or_in_globals() {
                 inventory: Inventory {
                     is_configured: true,
                     crl: Some(path("/t/crl/fleet.pem")),
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
+        (
+            "[inventory]\nca_name = 'Root'\nca_subject = { C = 'de', O = 'Example' }\nca_key = 'ec:p384'\n\
+             ca_days = 100\nleaf_days = 10\nleaf_rsa_bits = 3072\nleaf_curve = 'p384'\npublic = 'le'",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    issuing: Issuing {
+                        authority: "Root".parse().unwrap(),
+                        subject: Subject {
+                            common_name: "Root".into(),
+                            country: Some("DE".into()),
+                            organization: Some("Example".into()),
+                            ..Subject::default()
+                        },
+                        authority_key: Algorithm::P384,
+                        authority_days: 100,
+                        leaf_days: 10,
+                        rsa_key: Algorithm::Rsa(3072),
+                        ec_key: Algorithm::P384,
+                        public: Some("le".into()),
+                    },
                     ..Inventory::default()
                 },
                 ..Site::default()

@@ -61,6 +61,15 @@ fn faults_of_the_site() {
             "[inventory]\nmail_to = 'a@example.com'\nmail_relay = 'y:smtp'\n",
             "ssl-mgr.conf:3:14: the port of mail_relay is 1 to 65535",
         ),
+        ("no key", "[inventory]\nca_key = 'dsa'\n", "ssl-mgr.conf:2:10: a key is rsa:BITS or ec:CURVE"),
+        ("a short key", "[inventory]\nca_key = 'rsa:1024'\n", "ssl-mgr.conf:2:10: write 2048 to 8192 bits"),
+        (
+            "no curve",
+            "[inventory]\nleaf_curve = 'p224'\n",
+            "ssl-mgr.conf:2:14: a curve is p256, p384 or p521",
+        ),
+        ("no name", "[inventory]\nca_name = 'a/b'\n", "ssl-mgr.conf:2:11: "),
+        ("no country", "[inventory]\nca_subject = { C = 'Germany' }\n", "ssl-mgr.conf:2:20: "),
         ("too early", "[inventory]\nprepublish_days = 3\n", "ssl-mgr.conf:2:19: "),
         (
             "a path in two lines",
