@@ -43,12 +43,14 @@ fn every_key_at_the_top_or_in_globals() {
         ("dns_check_delay = -1", Site { dns_check_delay: 0, ..Site::default() }),
         ("dns_check_timeout = 30", Site { dns_check_timeout: 30, ..Site::default() }),
         (
-            "[inventory]\npostgres = 'service=fleet'\nprepublish_days = 14",
+            "[inventory]\npostgres = 'service=fleet'\nprepublish_days = 14\nssh_user = 'deploy'\nreload_seconds = 5",
             Site {
                 inventory: Inventory {
                     is_configured: true,
                     postgres: Some("service=fleet".into()),
                     policy: Policy { prepublish_days: 14, ..Policy::default() },
+                    ssh_user: Some("deploy".into()),
+                    reload_seconds: Some(5),
                     ..Inventory::default()
                 },
                 ..Site::default()

@@ -71,6 +71,8 @@ fn faults_of_the_site() {
         ("no name", "[inventory]\nca_name = 'a/b'\n", "ssl-mgr.conf:2:11: "),
         ("no country", "[inventory]\nca_subject = { C = 'Germany' }\n", "ssl-mgr.conf:2:20: "),
         ("too early", "[inventory]\nprepublish_days = 3\n", "ssl-mgr.conf:2:19: "),
+        ("no user", "[inventory]\nssh_user = '-oProxyCommand=x'\n", "ssl-mgr.conf:2:12: "),
+        ("no time for a reload", "[inventory]\nreload_seconds = 0\n", "ssl-mgr.conf:2:18: "),
         (
             "a path in two lines",
             "logdir = \"a\\nb\"\n",
