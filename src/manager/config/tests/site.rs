@@ -61,6 +61,7 @@ fn every_key_at_the_top_or_in_globals() {
              ca_days = 100\nleaf_days = 10\nleaf_rsa_bits = 3072\nleaf_curve = 'p384'\npublic = 'le'",
             Site {
                 inventory: Inventory {
+                    is_configured: true,
                     issuing: Issuing {
                         authority: "Root".parse().unwrap(),
                         subject: Subject {
