@@ -31,6 +31,8 @@ pub struct Settings {
     pub watch: Watch,
     /// Where the certificate manager is.
     pub manager: Manager,
+    /// Where the machine reports what it is.
+    pub fleet: Fleet,
     hook: BTreeMap<String, HookSettings>,
 }
 
@@ -116,6 +118,49 @@ impl Default for Watch {
 pub struct Manager {
     /// The directory above its configuration and its state; nothing here leaves it to where it is found.
     pub topdir: Option<Directory>,
+}
+
+/// Where the machine reports what it is.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Fleet {
+    /// The inventory that `reseed status --push` writes into; nothing here, and no report is made.
+    pub push: Option<Push>,
+    /// What `ssh` is given before the host: which key, which configuration.
+    pub ssh_options: Vec<String>,
+}
+
+/// How an inventory is reached, checked when it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Push {
+    /// Its directory on this machine.
+    Directory(Directory),
+    /// Its database, as libpq is told: it holds a password only where somebody wrote one into it.
+    Database(String),
+    /// A host, as `ssh` is told it, on which `reseed manager fleet receive` takes the report.
+    Host(String),
+}
+
+impl TryFrom<String> for Push {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_plain = |host: &str| {
+            let fits = |c: char| c.is_ascii_alphanumeric() || ".-_@:[]%".contains(c);
+            !host.is_empty() && !host.starts_with('-') && host.chars().all(fits)
+        };
+        if text.starts_with('/') {
+            return Directory::try_from(PathBuf::from(text)).map(Self::Directory);
+        }
+        match text.split_once("://") {
+            Some(("postgresql" | "postgres", _)) => Ok(Self::Database(text)),
+            Some(("ssh", host)) if is_plain(host) => Ok(Self::Host(text)),
+            None if is_plain(&text) => Ok(Self::Host(text)),
+            None if text.contains('=') => Ok(Self::Database(text)),
+            _ => Err("reports go to postgresql://…, to a directory, or to ssh://[user@]host".into()),
+        }
+    }
 }
 
 /// An absolute path that does not climb, checked when it is read.
@@ -317,6 +362,21 @@ mod tests {
     }
 
     #[test]
+    fn where_a_machine_reports() {
+        let push = |text: &str| {
+            parse(&[(Path::new("a"), &format!("[fleet]\npush = \"{text}\"\n"))]).unwrap().fleet.push.unwrap()
+        };
+        let database = "postgresql://db.example.com/pki?sslmode=verify-full";
+        assert_eq!(push(database), Push::Database(database.into()));
+        assert_eq!(push("service=pki"), Push::Database("service=pki".into()));
+        for host in ["ssh://reseed@manager.example.com:2222", "reseed@manager", "manager.example.com"] {
+            assert_eq!(push(host), Push::Host(host.into()));
+        }
+        let directory = Directory::try_from(PathBuf::from("/srv/inventory")).unwrap();
+        assert_eq!(push("/srv/inventory"), Push::Directory(directory));
+    }
+
+    #[test]
     fn faults_name_their_own_file_and_line() {
         let cases = [
             ("misspelt key", "[gate]\npolice = \"hold\"\n", "b:2:1: unknown field"),
@@ -326,6 +386,8 @@ mod tests {
             ("address", "[identity]\nignore-addresses = [\"x\"]\n", "b:2:21: "),
             ("topdir", "[manager]\ntopdir = \"../x\"\n", "b:2:10: a directory is an absolute path"),
             ("issuer", "[hook.x]\nissuer = \"ca\"\n", "b:2:10: the issuer is"),
+            ("nowhere", "[fleet]\npush = \"http://x\"\n", "b:2:8: reports go to"),
+            ("an option", "[fleet]\npush = \"ssh://-oX\"\n", "b:2:8: reports go to"),
             ("pattern", "[identity]\nignore-interfaces = [\"[\"]\n", "b:2:21: not a pattern"),
         ];
         for (case, text, expected) in cases {

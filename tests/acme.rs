@@ -8,16 +8,22 @@ mod alone;
 mod anchor;
 #[path = "acme/bed.rs"]
 mod bed;
+#[path = "inventory/cluster.rs"]
+mod cluster;
 #[path = "acme/decided.rs"]
 mod decided;
 #[path = "acme/faults.rs"]
 mod faults;
+#[path = "acme/fleet.rs"]
+mod fleet;
 #[path = "acme/issued.rs"]
 mod issued;
 #[path = "acme/itself.rs"]
 mod itself;
 #[path = "acme/pebble.rs"]
 mod pebble;
+#[path = "inventory/serverpki.rs"]
+mod serverpki;
 #[path = "acme/site.rs"]
 mod site;
 #[path = "acme/space.rs"]
@@ -49,8 +55,9 @@ fn main() -> ExitCode {
     // The longest first.
     let in_networks = |cases: &'static [Case]| cases.iter().map(|case| (true, case));
     let alone = decided::CASES.iter().map(|case| (false, case));
+    let first = in_networks(faults::CASES).chain(alone).chain(in_networks(fleet::CASES));
     let rest = in_networks(issued::CASES).chain(in_networks(itself::CASES));
-    for (needs_network, &(name, case)) in in_networks(faults::CASES).chain(alone).chain(rest) {
+    for (needs_network, &(name, case)) in first.chain(rest) {
         let missing = missing.clone().filter(|_| needs_network);
         let ignored = missing.is_some() && !required;
         let run = move || match missing {

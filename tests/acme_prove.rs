@@ -170,6 +170,7 @@ impl Authority {
         let world = World {
             root: &root,
             top: top.clone(),
+            config: None,
             now: clock::now(),
             host: "here.example.com".into(),
             tell: |_| {},

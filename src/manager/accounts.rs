@@ -9,10 +9,10 @@ use time::OffsetDateTime;
 use super::acme::Refusal;
 use super::acme::account::{self, Account, Connection, Settings};
 use super::acquire::ACCOUNTS;
-use super::config::{Acme, AuthorityKind};
+use super::config::{Acme, Authority, AuthorityKind, Configuration};
 use super::nearest::{hint, shown};
 use super::report::Report;
-use super::run::{ManagerError, Run, World};
+use super::run::{ManagerError, Run, World, configuration};
 use super::tree::Tree;
 
 /// Which account.
@@ -77,13 +77,61 @@ pub fn all(world: &World<'_>) -> Result<Vec<Shown>, ManagerError> {
     Ok(shown)
 }
 
+/// The public authority that is named, or that of the inventory: its name and the URL of its directory.
+///
+/// # Errors
+/// [`ManagerError`] when there is none, or several.
+pub fn public(world: &World<'_>, name: Option<&str>, test: bool) -> Result<(String, String), ManagerError> {
+    let config = configuration(world)?;
+    let usual = config.site.inventory.issuing.public.as_deref();
+    let all = || {
+        let is_acme =
+            |(_, authority): &(&String, &Authority)| matches!(authority.kind, AuthorityKind::Acme(_));
+        config.authorities.iter().filter(is_acme).map(|(name, _)| name.as_str())
+    };
+    let name = match (name.or(usual), all().next(), all().nth(1)) {
+        (Some(name), ..) => name,
+        (None, Some(only), None) => only,
+        (None, None, _) => {
+            let says = "ca-info.conf has no authority that is spoken to by ACME";
+            return Err(ManagerError::Usage(says.to_owned()));
+        }
+        (None, Some(_), Some(_)) => {
+            let names = all().collect::<Vec<_>>().join(", ");
+            let says = format!("which of {names}? name it, or write it into [inventory] as public");
+            return Err(ManagerError::Usage(says));
+        }
+    };
+    let acme = acme(&config, name)?;
+    let directory = if test { acme.test_directory.clone() } else { Some(acme.directory.clone()) };
+    let says = || ManagerError::Usage("ca_test_directory is not configured".to_owned());
+    Ok((name.to_owned(), directory.ok_or_else(says)?))
+}
+
+/// Takes over the account in a file of serverPKI, for the public authority of the inventory, where there is none of
+/// ours; returns its URL. Nothing where there is nothing to be taken over.
+///
+/// # Errors
+/// [`ManagerError`]
+pub fn adopt(world: World<'_>, file: &Path) -> Result<Option<String>, ManagerError> {
+    if world.root.status(file)?.is_none() {
+        return Ok(None);
+    }
+    let (name, _) = public(&world, None, false)?;
+    let run = Run::begin(world)?;
+    let acme = acme(&run.config, &name)?;
+    let settings = Settings::read(run.world.root, acme, false).map_err(ManagerError::Usage)?;
+    let (root, accounts, now) = (run.world.root, run.tree.own(ACCOUNTS), run.world.now);
+    account::adopt(root, &accounts, &settings, file, now).map_err(failed)
+}
+
 /// Does something with an account.
 ///
 /// # Errors
 /// [`ManagerError`]
 pub fn change(world: World<'_>, which: &Which, request: &Request) -> Result<Report, ManagerError> {
     let run = if which.staging { Run::begin_test(world)? } else { Run::begin(world)? };
-    let acme = authority(&run, &which.authority)?;
+    let acme = acme(&run.config, &which.authority)?;
     let mut settings = Settings::read(run.world.root, acme, run.is_test).map_err(ManagerError::Usage)?;
     if !which.contact.is_empty() {
         settings.contact.clone_from(&which.contact);
@@ -125,12 +173,12 @@ fn there(run: &Run<'_>, accounts: &Path, settings: &Settings) -> Result<(), Mana
     }
 }
 
-fn authority<'r>(run: &'r Run<'_>, name: &str) -> Result<&'r Acme, ManagerError> {
-    match run.config.authorities.get(name).map(|authority| &authority.kind) {
+fn acme<'c>(config: &'c Configuration, name: &str) -> Result<&'c Acme, ManagerError> {
+    match config.authorities.get(name).map(|authority| &authority.kind) {
         Some(AuthorityKind::Acme(acme)) => Ok(acme),
         Some(_) => Err(ManagerError::Usage(format!("{} is not spoken to by ACME", shown(name)))),
         None => {
-            let near = hint(name, run.config.authorities.keys().map(String::as_str));
+            let near = hint(name, config.authorities.keys().map(String::as_str));
             let message = format!("ca-info.conf has no table for the CA {}{near}", shown(name));
             Err(ManagerError::Usage(message))
         }

@@ -75,7 +75,7 @@ pub fn describe(configuration: &Configuration) -> Vec<ServiceOutlook> {
 
 fn alternative_name(name: &AlternativeName) -> String {
     match name {
-        AlternativeName::Dns(name) => name.clone(),
+        AlternativeName::Dns(name) | AlternativeName::Email(name) => name.clone(),
         AlternativeName::Address(address) => address.to_string(),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::name::ServiceName;
 use crate::pki::Container;
-use crate::pki::encrypted::{self, EncryptedError, Passphrase};
+use crate::pki::encrypted::{self, EncryptedError, Passphrase, Salt};
 use crate::pki::key::{PrivateKey, Secret};
 use crate::system::root::{Root, effective_user};
 
@@ -62,9 +62,30 @@ impl<'a> Keyring<'a> {
     /// In words, when the passphrase cannot be read.
     pub fn keep(&self, name: &ServiceName, key: &PrivateKey) -> Result<Secret, String> {
         match self.passphrase_for(name)? {
-            Some(passphrase) => encrypted::encrypt(key, passphrase).map_err(|error| error.to_string()),
-            None => key.to_pem(Container::Pkcs8).map_err(|error| error.to_string()),
+            Some(_) => self.encrypted(key, None),
+            None => Self::clear(key),
         }
+    }
+
+    /// The text of a key under the passphrase, by a salt of others where there is one.
+    ///
+    /// # Errors
+    /// In words, when there is no passphrase, or it cannot be read.
+    pub fn encrypted(&self, key: &PrivateKey, salt: Option<Salt>) -> Result<Secret, String> {
+        let passphrase = self.passphrase()?.ok_or_else(|| format!("there is no passphrase; {ADVICE}"))?;
+        let text = match salt {
+            Some(salt) => encrypted::encrypt_by(key, passphrase, salt),
+            None => encrypted::encrypt(key, passphrase),
+        };
+        text.map_err(|error| error.to_string())
+    }
+
+    /// The text of a key in clear.
+    ///
+    /// # Errors
+    /// In words, when it cannot be encoded.
+    pub fn clear(key: &PrivateKey) -> Result<Secret, String> {
+        key.to_pem(Container::Pkcs8).map_err(|error| error.to_string())
     }
 
     /// Keys of services have to be in clear where they are served, and are here, too.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use time::OffsetDateTime;
@@ -34,6 +35,8 @@ pub struct World<'a> {
     pub root: &'a Root,
     /// The top directory, absolute inside the root.
     pub top: PathBuf,
+    /// What is configured, where that is not read from beneath the top directory.
+    pub config: Option<Arc<Configuration>>,
     /// The present time.
     pub now: OffsetDateTime,
     /// This machine's own name.
@@ -92,6 +95,9 @@ pub struct Run<'a> {
 /// # Errors
 /// [`ManagerError::Fault`] for the first text that makes all others doubtful.
 pub fn configuration(world: &World<'_>) -> Result<Configuration, ManagerError> {
+    if let Some(config) = &world.config {
+        return Ok(config.as_ref().clone());
+    }
     let config = load::load(world.root, &world.top)?;
     match config.faults.first().filter(|_| config.is_broken) {
         Some(fault) => Err(ManagerError::Fault(fault.clone())),

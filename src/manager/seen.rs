@@ -111,6 +111,8 @@ fn configured(service: &Service) -> (BTreeSet<String>, BTreeSet<IpAddr>) {
             AlternativeName::Address(address) => {
                 addresses.insert(*address);
             }
+            // No service is told to have one.
+            AlternativeName::Email(_) => {}
         }
     }
     (names, addresses)

@@ -59,6 +59,16 @@ impl Serial {
         };
         Self { counter, random: low }
     }
+
+    /// The serial of whatever has a number of its own, which is never given twice: whoever numbers so needs not
+    /// know what others number at the same moment.
+    ///
+    /// All of them lie at the top of what is allowed, above what others have drawn at random, but for one in
+    /// 2³⁰. `random` must be fresh from the kernel for every call.
+    pub fn numbered(number: u64, random: [u8; 8]) -> Self {
+        let counter = MAX_COUNTER - (1 << 65) + u128::from(number);
+        Self { counter, random: u64::from_be_bytes(random) }
+    }
 }
 
 impl fmt::Display for Serial {
@@ -141,6 +151,20 @@ mod tests {
         let top = serial("7fffffffffffffffffffffffffffffffffffffff");
         let next = Serial::next(Some(top), None, [0xa5; 20]);
         assert!(next != top && next.to_octets().len() == 20 && next.to_octets()[0] < 0x80);
+    }
+
+    #[test]
+    fn numbered_serials_rise_with_their_numbers_above_what_was_drawn_at_random() {
+        let random = serial("7ffffffeffffffffffffffffffffffffffffffff");
+        let numbers = [0, 1, 2, 3_u64 << 40, u64::MAX];
+        let serials: Vec<Serial> =
+            numbers.iter().rev().map(|number| Serial::numbered(*number, [0xff; 8])).collect();
+        assert!(serials.is_sorted_by(|later, earlier| later > earlier));
+        for serial in serials {
+            assert!(serial > random && serial.to_octets().len() == 20, "{serial}");
+            // Whoever replaces it has room above it.
+            assert!(Serial::next(None, Some(serial), [0; 20]) > serial, "{serial}");
+        }
     }
 
     #[test]

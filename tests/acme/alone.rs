@@ -129,6 +129,6 @@ impl Alone {
 
     fn world(&self, now: OffsetDateTime) -> World<'_> {
         let host = hostname::get().unwrap().into_string().unwrap();
-        World { root: &self.root, top: self.top.clone(), now, host, tell: |_| {} }
+        World { root: &self.root, top: self.top.clone(), config: None, now, host, tell: |_| {} }
     }
 }

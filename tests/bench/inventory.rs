@@ -11,6 +11,7 @@ mod cluster;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use reseed::manager::fleet::{HostReport, report};
 use reseed::manager::inventory::files::Files;
 use reseed::manager::inventory::model::{
     About, Algorithms, Certificate, Delivery, DistHost, FileType, Instance, KeyAlgorithm, KeyData, KeyInfo,
@@ -63,8 +64,52 @@ pub fn run() {
                 let (milliseconds, megabytes) = super::manager::median(&base, arguments, samples);
                 row(&format!("{what}, {name}"), milliseconds, megabytes);
             }
+            let start = std::time::Instant::now();
+            reports(count).for_each(|report| store.report(&report, OffsetDateTime::now_utc()).unwrap());
+            row(&format!("five are reported at a time, {name}"), start.elapsed().as_secs_f64() * 1000.0, 0.0);
+            let html = base.join("fleet.html").display().to_string();
+            for arguments in [&["fleet"][..], &["fleet", "--json"], &["fleet", "--html", &html]] {
+                let (milliseconds, megabytes) = super::manager::median(&base, arguments, samples);
+                let arguments = arguments.get(..2).unwrap_or(arguments).join(" ");
+                row(&format!("{arguments}, {name}"), milliseconds, megabytes);
+            }
+            let size = std::fs::metadata(&html).unwrap().len();
+            println!("{:<44} {:>9}", format!("{count} the page, octets, {name}"), size);
         }
     }
+}
+
+/// What hosts say of so many certificates, each of five: a tenth of the hosts is stale, and each second one a clone of
+/// the one before.
+fn reports(count: u32) -> impl Iterator<Item = HostReport> {
+    let now = OffsetDateTime::now_utc();
+    (0..count.div_ceil(5)).map(move |host| {
+        let mut report = HostReport::new(format!("host{host:06}.example"), now);
+        report.machine = Some(report::machine(&format!("{}", host / 2)));
+        report.host_keys =
+            ["rsa", "ecdsa", "ed25519"].map(|kind| format!("SHA256:{kind:0>36}{host:07}")).into();
+        report.certificates = (host * 5..host * 5 + 5)
+            .map(|at| report::CertificateReport {
+                path: format!("/etc/ssl/www{at:06}.example_server_cert.pem"),
+                verdict: "foreign: issued by O = Example, CN = Issuing 1".into(),
+                fingerprint: format!("{at:064x}"),
+                key: format!("{:064x}", u64::from(at) << 20),
+                names: vec![format!("www{at:06}.example"), format!("alt{at:06}.example")],
+                not_before: now - time::Duration::days(30),
+                not_after: now + time::Duration::days(i64::from(at) % 90),
+            })
+            .collect();
+        if host % 10 == 0 {
+            let stale = vec![format!("the hostname changed from old{host} to host{host:06}")];
+            report.hooks.push(report::HookReport {
+                hook: "mod_ssl".into(),
+                stale,
+                failure: None,
+                files: vec![],
+            });
+        }
+        report
+    })
 }
 
 /// So many certificates, a fifth as many hosts.

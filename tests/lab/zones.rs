@@ -19,6 +19,9 @@ pub const KEYS: [(&str, &str); 4] = [
     ("hmac-sha512", "c2hhNTEyLXNlY3JldC1zaGE1MTItc2VjcmV0LXNoYTUxMg=="),
 ];
 
+/// A key whose name and secret have what serverPKI takes no key with: a digit, a dot, "_", "+" and "/".
+pub const ODD: (&str, &str) = ("fleet_2.example-key", "+/+/b2RkLXNlY3JldC1vZGQtc2VjcmV0LW9kZC1zZWNyZXQ+/w==");
+
 /// The second server in the second family alone.
 pub const SIX: &str = "fd00::53";
 
@@ -76,7 +79,11 @@ impl Lab {
             lab.key(&format!("{name}.key"), &key);
             keys += &key;
         }
-        let names: Vec<String> = KEYS.iter().map(|(name, _)| format!("key {name};")).collect();
+        let odd = format!("key \"{}\" {{ algorithm hmac-sha256; secret \"{}\"; }};\n", ODD.0, ODD.1);
+        lab.key("odd.key", &odd);
+        keys += &odd;
+        let names: Vec<String> =
+            KEYS.iter().chain([&ODD]).map(|(name, _)| format!("key \"{name}\";")).collect();
         let names = names.join(" ");
         let (mut of_first, mut of_second) = (keys, String::new());
         for Zone { apex, records, updates, second: follows } in zones {
@@ -118,7 +125,7 @@ impl Lab {
         let config = format!(
             "options {{ directory \"{place}\"; pid-file none; session-keyfile none; recursion no;\n\
              listen-on {{ {v4}; }}; listen-on-v6 {{ {v6}; }}; allow-query {{ any; }};\n\
-             dnssec-validation no; notify no; transfer-source {v4}; }};\ncontrols {{ }};\n{zones}"
+             dnssec-validation no; check-names primary ignore; notify no; transfer-source {v4}; }};\ncontrols {{ }};\n{zones}"
         );
         fs::write(&file, config).unwrap();
         let log = fs::File::create(directory.join("log")).unwrap();

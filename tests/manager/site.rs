@@ -165,6 +165,7 @@ impl Site {
         World {
             root: &self.root,
             top: self.top().to_owned(),
+            config: None,
             now,
             host: "host.example.org".into(),
             tell: |_| {},

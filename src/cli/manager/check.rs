@@ -2,27 +2,43 @@
 
 use std::io::{self, Write};
 
-use super::{Failure, Status, text};
+use super::{Failure, Status, operation, text};
 use crate::manager::describe::describe;
 use crate::manager::load::load;
 use crate::manager::run::World;
 use crate::manager::select::select;
 
-/// Check the configuration, and say what each service will do
+/// Check the configuration and say what each service will do, or check an inventory
 ///
-/// Exits with 2 when something in it cannot be meant; warnings are for people.
+/// Of a tree: what each service will do. Of an inventory, where one is kept: objects that break the rules, instances
+/// without keys, keys that do not belong to their certificates, dates and names that differ, issuers that are
+/// missing; with --verbose two tables, of certificates with where they go, and of their instances.
+///
+/// Exits with 2 when something in the configuration cannot be meant, and with 3 when something is wrong with the
+/// inventory; warnings are for people.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Write JSON
     #[arg(long)]
     json: bool,
-    /// Which services
+    #[command(flatten)]
+    choice: operation::Choice,
+    /// Which services, or which certificates of the inventory
     #[arg(value_name = "SELECTION")]
     selection: Vec<String>,
 }
 
-pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
-    let config = load(world.root, &world.top)?;
+pub fn run(world: &World<'_>, verbose: bool, arguments: &Arguments) -> Result<Status, Failure> {
+    let (words, choice) = (arguments.selection.as_slice(), &arguments.choice);
+    let config = match &world.config {
+        Some(config) => config.as_ref().clone(),
+        None => load(world.root, &world.top)?,
+    };
+    if !config.is_broken && !operation::is_of_tree(words) && operation::is_kept(world, &config)? {
+        let request = operation::check::Request { words, choice, verbose, json: arguments.json };
+        return operation::check::run(world, &request);
+    }
+    operation::refuse(choice.is_given())?;
     let mut outlooks = describe(&config);
     if !arguments.selection.is_empty() {
         let chosen = select(&config, &arguments.selection).map_err(Failure::Usage)?;

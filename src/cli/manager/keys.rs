@@ -1,11 +1,14 @@
 //! `reseed manager keys`
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use super::operation::{is_meant, operation};
 use super::{Failure, Status, callers, text};
 use crate::manager::keyring;
 use crate::manager::keys::{self, Form, Request};
+use crate::manager::operate;
 use crate::manager::run::World;
 use crate::pki::encrypted::Passphrase;
 
@@ -15,9 +18,13 @@ use crate::pki::encrypted::Passphrase;
 /// or anything. With it, new keys of authorities are put under it. All keys are changed in one step, or none is:
 /// privkey.pem and bundle.pem of every version, as encrypted PKCS#8 (RFC 8018), which every other program reads.
 /// Keys of services stay in clear: whoever serves them needs them so. A passphrase is never an option.
+///
+/// Where an inventory is kept, it is about the keys in there instead, those of services and clients too: whether they
+/// are encrypted is said once for all of them, and with every key in one transaction. Keys of authorities are put
+/// under the passphrase by `encrypt`, and stay so. What serverPKI encrypted is written anew.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Exit status:\n  \
-    0   done, or nothing to do\n  \
+    0   done, or nothing to do: keys are kept so already\n  \
     1   a passphrase is missing or wrong, or a key cannot be read; nothing is changed\n  \
     2   no passphrase is configured\n  \
     3   `status`: keys are not kept as is configured, or cannot be opened")]
@@ -74,23 +81,39 @@ fn switch(world: &World<'_>, form: Form, asked: &Switch) -> Result<Status, Failu
         (None, false) => None,
     };
     let request = Request { form, old: old.as_ref(), dry_run: asked.dry_run };
-    let done = keys::switch(world.clone(), &request)?;
-    let mut out = io::stdout().lock();
-    match asked.json {
-        true => text::json(&mut out, &done)?,
-        false => write!(out, "{done}")?,
+    match is_meant(world, &[])? {
+        true => {
+            let done = operate::keys::switch(&mut operation(world)?, &request)?;
+            say(asked.json, &done)?;
+        }
+        false => say(asked.json, &keys::switch(world.clone(), &request)?)?,
     }
     Ok(Status::Done)
 }
 
-fn status(world: &World<'_>, json: bool) -> Result<Status, Failure> {
-    let status = keys::status(world)?;
+fn say(json: bool, what: &(impl serde::Serialize + Display)) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match json {
-        true => text::json(&mut out, &status)?,
-        false => write!(out, "{status}")?,
+        true => text::json(&mut out, what)?,
+        false => what.to_string().lines().try_for_each(|line| writeln!(out, "{}", text::printable(line)))?,
     }
-    Ok(if status.is_good() { Status::Done } else { Status::Stale })
+    Ok(())
+}
+
+fn status(world: &World<'_>, json: bool) -> Result<Status, Failure> {
+    let is_good = match is_meant(world, &[])? {
+        true => {
+            let status = operate::keys::status(&mut operation(world)?)?;
+            say(json, &status)?;
+            status.is_good()
+        }
+        false => {
+            let status = keys::status(world)?;
+            say(json, &status)?;
+            status.is_good()
+        }
+    };
+    Ok(if is_good { Status::Done } else { Status::Stale })
 }
 
 /// Asks on the terminal, without showing what is typed.

@@ -3,12 +3,14 @@
 mod account;
 mod check;
 mod dhparm;
+mod fleet;
 mod info;
-mod inventory;
+pub mod inventory;
 mod keys;
 mod manual;
 mod material;
 mod metrics;
+mod operation;
 mod outcome;
 mod schedule;
 mod status;
@@ -20,8 +22,9 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Status, text};
+use crate::manager;
 use crate::manager::manual::import;
-use crate::manager::{clean, distribute, renew, revoke, roll, tend};
+use crate::manager::{clean, distribute, renew, revoke, roll};
 use crate::reseed::World;
 use crate::system::root::Root;
 
@@ -41,6 +44,14 @@ pub struct Arguments {
     /// directory conf.d.
     #[arg(long, global = true, value_name = "DIR")]
     topdir: Option<PathBuf>,
+    /// The configuration of serverPKI, instead of a tree's
+    ///
+    /// Its inventory is the database that it names; our own state lies in its directory db.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "topdir")]
+    config: Option<PathBuf>,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -61,6 +72,13 @@ enum Command {
     Crl(verbs::Crl),
     Inventory(inventory::Arguments),
     Schedule(schedule::Arguments),
+    Issue(operation::Issue),
+    Consolidate(operation::Consolidate),
+    Tlsa(operation::Tlsa),
+    Ca(operation::Ca),
+    Export(operation::Export),
+    Register(operation::Register),
+    Fleet(fleet::Arguments),
     Account(account::Arguments),
     Metrics(metrics::Arguments),
     Keys(keys::Arguments),
@@ -70,26 +88,65 @@ enum Command {
     TlsaHash(tlsa_hash::Arguments),
 }
 
+impl Arguments {
+    /// Takes this configuration of serverPKI where none was named.
+    pub fn or_config(&mut self, file: &Path) {
+        self.config.get_or_insert_with(|| file.to_owned());
+    }
+
+    /// Whether a configuration of serverPKI was named.
+    pub fn has_config(&self) -> bool {
+        self.config.is_some()
+    }
+}
+
 pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Status, Failure> {
-    let there = || top::world(&world, arguments.topdir.as_deref());
+    outcome::quietly(arguments.quiet);
+    let place = || top::place(&world, arguments.topdir.as_deref(), arguments.config.as_deref());
+    let there = || place().map(|place| place.world);
     let report = match &arguments.command {
         Command::Dhparm(arguments) => return dhparm::run(world, arguments),
         Command::Info(arguments) => return info::run(world, verbose, arguments),
         Command::TlsaHash(arguments) => return tlsa_hash::run(arguments),
         Command::Verify(arguments) => return verify::run(world, arguments),
         Command::Status(arguments) => return status::run(&there()?, arguments),
-        Command::Check(arguments) => return check::run(&there()?, arguments),
+        Command::Check(arguments) => return check::run(&there()?, verbose, arguments),
         Command::Inventory(asked) => return inventory::run(&there()?, asked),
-        Command::Schedule(asked) => return schedule::run(&there()?, asked),
+        Command::Fleet(asked) => return fleet::run(&there()?, asked),
+        Command::Schedule(asked) => return schedule::run(&ready(place()?, asked.is_dry())?, asked),
+        Command::Issue(asked) => return asked.run(&ready(place()?, asked.is_dry())?),
+        Command::Consolidate(asked) => return asked.run(&there()?),
+        Command::Tlsa(asked) => return asked.run(&there()?),
+        Command::Ca(asked) => return asked.run(&there()?),
+        Command::Export(asked) => {
+            let place = place()?;
+            return asked.run(&place.world, place.serverpki.as_ref().map(|taken| taken.work.as_path()));
+        }
+        Command::Register(asked) => return asked.run(place()?),
         Command::Account(arguments) => return account::run(there()?, arguments),
         Command::Metrics(arguments) => return metrics::run(&there()?, arguments),
         Command::Csr(asked) => return asked.run(there()?),
         Command::Keys(arguments) => return keys::run(&there()?, arguments),
         Command::Import(asked) => import::import(there()?, &asked.request()?)?,
-        Command::Tend(asked) => tend::tend(there()?, &asked.request())?,
-        Command::Renew(asked) => renew::renew(there()?, &asked.request())?,
+        Command::Tend(asked) => {
+            let world = ready(place()?, asked.is_dry())?;
+            return operation::tend::run(&world, &asked.request(), asked.json);
+        }
+        Command::Renew(asked) => {
+            let world = there()?;
+            if let Some(renewal) = asked.of_inventory(&world)? {
+                return renewal.run(&world);
+            }
+            renew::renew(world, &asked.request())?
+        }
         Command::Roll(asked) => roll::roll(there()?, &asked.request())?,
-        Command::Distribute(asked) => distribute::distribute(there()?, &asked.request())?,
+        Command::Distribute(asked) => {
+            let world = there()?;
+            if let Some(distribution) = asked.of_inventory(&world)? {
+                return distribution.run(&world);
+            }
+            distribute::distribute(world, &asked.request())?
+        }
         Command::DnsRefresh(asked) => distribute::distribute(there()?, &asked.request())?,
         Command::Clean(asked) => clean::clean(there()?, &asked.request())?,
         Command::Revoke(asked) => revoke::revoke(there()?, &asked.request()?)?,
@@ -98,11 +155,18 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
     outcome::tell(&report, arguments.command.wants_json())
 }
 
+/// Before certificates are ordered, the account of serverPKI is ours.
+fn ready(place: top::Place<'_>, dry_run: bool) -> Result<manager::run::World<'_>, Failure> {
+    if let Some(taken) = place.serverpki.as_ref().filter(|_| !dry_run) {
+        operation::adopt(&place.world, &taken.account)?;
+    }
+    Ok(place.world)
+}
+
 impl Command {
     fn wants_json(&self) -> bool {
         match self {
-            Self::Tend(verbs::Tend { json, .. })
-            | Self::Renew(verbs::Renew { json, .. })
+            Self::Renew(verbs::Renew { json, .. })
             | Self::Roll(verbs::Roll { json, .. })
             | Self::Import(manual::Import { json, .. })
             | Self::Distribute(verbs::Distribute { json, .. }) => *json,

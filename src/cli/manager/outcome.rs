@@ -1,18 +1,32 @@
 //! How what the manager did is told.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Failure, Status, text};
 use crate::manager::report::Report;
 use crate::manager::run::ManagerError;
 use crate::reseed::ReseedError;
 
+/// The same for everything that a call does.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Says whether only what went wrong is to be told.
+pub fn quietly(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Whether only what went wrong is told.
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
 /// Writes the report and finds the exit status.
 pub fn tell(report: &Report, json: bool) -> Result<Status, Failure> {
     let mut out = io::stdout().lock();
     if json {
         text::json(&mut out, report)?;
-    } else {
+    } else if !is_quiet() {
         write!(out, "{report}")?;
     }
     let mut messages = io::stderr().lock();

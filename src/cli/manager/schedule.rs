@@ -2,42 +2,62 @@
 
 use std::io::{self, Write};
 
-use super::inventory::place;
+use super::operation::{HostChoice, Selection, operation, told};
 use super::{Failure, Status, text};
-use crate::manager::inventory::model::Name;
-use crate::manager::inventory::schedule::{Action, due};
-use crate::manager::run::{World, configuration};
+use crate::manager::inventory::schedule::Action;
+use crate::manager::operate::schedule::{Request, look, schedule};
+use crate::manager::operate::{Certificates, Operation};
+use crate::manager::run::World;
 
-/// Say what is due for the certificates of the inventory
+/// Do what is due for the certificates of the inventory
+///
+/// Public ones are issued, their TLSA records published beside those of what is served, and brought to their hosts
+/// when it is time; what has ended is filed. Of local ones somebody is reminded. Any number of managers may do this
+/// at once: each certificate is one manager's at a time. What fails stays as it is and is tried at the next run.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    hosts: HostChoice,
+    /// Leave TLSA records as they are
+    #[arg(long)]
+    no_tlsa: bool,
     /// Say what would be done, and change nothing
-    #[arg(short = 'n', long, required = true)]
+    #[arg(short = 'n', long)]
     dry_run: bool,
     /// Write JSON
     #[arg(long)]
     json: bool,
-    /// Which certificates; else all
-    #[arg(value_name = "CERTIFICATE")]
-    certificates: Vec<Name>,
+}
+
+impl Arguments {
+    /// Nothing is done.
+    pub fn is_dry(&self) -> bool {
+        self.dry_run
+    }
 }
 
 pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
-    let policy = configuration(world)?.site.inventory.policy;
-    let mut inventory = place::configured(world)?;
-    let some = Some(arguments.certificates.as_slice()).filter(|names| !names.is_empty());
-    let (mut actions, mut known): (Vec<Action>, _) = (Vec::new(), 0_usize);
-    inventory.standings(some, &mut |standing| {
-        known += 1;
-        actions.extend(due(&standing, &policy, world.now));
-    })?;
-    if some.is_some_and(|names| names.len() > known) {
-        let says =
-            "not all of these certificates are in the inventory; `reseed manager inventory list` names them";
-        return Err(Failure::Usage(says.into()));
+    let named = arguments.selection.certificates();
+    // Whatever is due is meant where nothing is named.
+    let certificates = Certificates { all: named.all || named.include.is_empty(), ..named };
+    let operation = operation(world)?;
+    if arguments.dry_run {
+        return foretell(operation, &certificates, arguments.json);
     }
+    let request = Request { certificates, hosts: arguments.hosts.hosts(), with_records: !arguments.no_tlsa };
+    told(operation, arguments.json, |operation| schedule(operation, &request))
+}
+
+fn foretell(mut op: Operation<'_>, choice: &Certificates, json: bool) -> Result<Status, Failure> {
+    let names = match choice.is_all() {
+        true => None,
+        false => Some(choice.among(&op.inventory.objects()?)?),
+    };
+    let (known, actions) = look(&mut op, names.as_deref())?;
     let mut out = io::stdout().lock();
-    if arguments.json {
+    if json {
         text::json(&mut out, &serde_json::json!({ "certificates": known, "due": actions }))?;
         return Ok(Status::Done);
     }

@@ -1,12 +1,75 @@
-//! Which tree the manager works on.
+//! Which tree the manager works on, or which site of serverPKI.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
 
 use super::super::Failure;
+use super::outcome;
+use crate::manager::legacy::serverpki_conf::site::{self, Taken};
 use crate::manager::load;
 use crate::manager::run::World;
 use crate::reseed;
 use crate::system::root::Root;
+
+/// Where the manager works.
+pub struct Place<'a> {
+    /// What a run is told.
+    pub world: World<'a>,
+    /// What serverPKI's configuration says besides; nothing on a tree.
+    pub serverpki: Option<Taken>,
+}
+
+/// The tree, or the site of serverPKI, whose configuration is read.
+///
+/// # Errors
+/// [`Failure`] when there is none, and with every fault of serverPKI's configuration.
+pub fn place<'a>(
+    world: &reseed::World<'a>,
+    top: Option<&Path>,
+    config: Option<&Path>,
+) -> Result<Place<'a>, Failure> {
+    let Some(config) = config else {
+        return Ok(Place { world: self::world(world, top)?, serverpki: None });
+    };
+    let path = inside(world.root, config)?;
+    let text = world
+        .root
+        .text(&path)?
+        .ok_or_else(|| Failure::Usage(format!("{}: there is no such file", path.display())))?;
+    let taken = site::take(&path, &text).map_err(|faults| {
+        Failure::Usage(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })?;
+    static TOLD: Once = Once::new();
+    let mut told = Ok(());
+    TOLD.call_once(|| told = tell(&path, &taken));
+    told?;
+    let configured = World {
+        root: world.root,
+        top: taken.top.clone(),
+        config: Some(Arc::new(taken.configuration.clone())),
+        now: world.now,
+        host: host(),
+        tell: super::super::progress::line,
+    };
+    Ok(Place { world: configured, serverpki: Some(taken) })
+}
+
+/// Once, however many things a call is: what is odd, and what is not as it was.
+fn tell(path: &Path, taken: &Taken) -> io::Result<()> {
+    if outcome::is_quiet() {
+        return Ok(());
+    }
+    let mut messages = io::stderr().lock();
+    for warning in &taken.configuration.warnings {
+        writeln!(messages, "warning: {warning}")?;
+    }
+    taken.notes.iter().try_for_each(|note| writeln!(messages, "note: {}: {note}", path.display()))
+}
+
+fn host() -> String {
+    hostname::get().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
+}
 
 /// The top directory: as told, or found where ssl-mgr finds it, and what else a run is told.
 ///
@@ -23,8 +86,15 @@ pub fn world<'a>(world: &reseed::World<'a>, told: Option<&Path>) -> Result<World
                 .map_err(|error| Failure::Usage(error.to_string()))?
         }
     };
-    let host = hostname::get().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    Ok(World { root: world.root, top, now: world.now, host, tell: super::super::progress::line })
+    let host = host();
+    Ok(World {
+        root: world.root,
+        top,
+        config: None,
+        now: world.now,
+        host,
+        tell: super::super::progress::line,
+    })
 }
 
 /// A directory of the command line is the caller's own on the running system, and lies in the root elsewhere.

@@ -1,6 +1,7 @@
 //! What is asked of the manager: `tend`, `renew`, `roll`, `distribute`, `dns-refresh`, `clean`, `revoke`, `crl`.
 
-use super::Failure;
+use super::{Failure, operation};
+use crate::manager::run::World;
 use crate::manager::settle::Extent;
 use crate::manager::{clean, distribute, renew, revoke, roll, tend};
 use crate::pki::serial::Serial;
@@ -11,6 +12,8 @@ use crate::pki::x509::crl::Reason;
 /// Puts right what an interrupted run left, makes `next` where a certificate is due, makes `next` into `curr` where it
 /// has waited long enough, tries again what could not be done, and removes old versions (clean_keep). Where nothing is
 /// due it asks nobody and tells nobody. reseed-manager.timer runs it every hour.
+///
+/// Where an inventory is kept, what is due in it is done, too: as by `schedule`.
 #[derive(Debug, clap::Args)]
 pub struct Tend {
     /// Say what would be done, and change nothing
@@ -25,13 +28,22 @@ pub struct Tend {
 }
 
 impl Tend {
+    /// Nothing is done.
+    pub fn is_dry(&self) -> bool {
+        self.dry_run
+    }
+
     pub fn request(&self) -> tend::Request {
         tend::Request { selection: self.selection.clone(), dry_run: self.dry_run }
     }
 }
 
-/// Make `next` where a certificate is due
+/// Make `next` where a certificate is due; in an inventory, successors of local certificates that end soon
 ///
+/// In an inventory: of local certificates whose deployed instance ends within so many days and that have no successor
+/// yet; disabled ones only when they are named. `schedule` renews those by public authorities.
+///
+/// In a tree:
 /// A `next` that is complete and waits to be rolled means that this is done. Authorities are renewed only when
 /// --renew-ca says so, or when they have no certificate yet: who trusts them has to be told.
 #[derive(Debug, clap::Args)]
@@ -55,18 +67,41 @@ pub struct Renew {
     /// Renew authorities too
     #[arg(long)]
     renew_ca: bool,
+    /// Of the inventory: how many days before its end; else remind_days
+    #[arg(long, value_name = "DAYS")]
+    within: Option<u32>,
+    #[command(flatten)]
+    choice: operation::Choice,
     /// Say what would be done, and change nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
-    /// Which services
+    /// Which services, or which certificates of the inventory
     #[arg(value_name = "SELECTION")]
     selection: Vec<String>,
 }
 
 impl Renew {
+    /// Of the inventory, where that is meant.
+    pub fn of_inventory(&self, world: &World<'_>) -> Result<Option<operation::Renewal>, Failure> {
+        if !operation::is_meant(world, &self.selection)? {
+            operation::refuse(self.choice.is_given() || self.within.is_some())?;
+            return Ok(None);
+        }
+        operation::refuse_of_tree(&[
+            ("--force", self.force),
+            ("--reuse-key", self.reuse_key),
+            ("--only", !self.only.is_empty()),
+            ("--staging", self.staging),
+            ("--renew-ca", self.renew_ca),
+        ])?;
+        let certificates = self.choice.with(&operation::names(&self.selection)?);
+        let (within, dry_run, json) = (self.within, self.dry_run, self.json);
+        Ok(Some(operation::Renewal { certificates, within, dry_run, json }))
+    }
+
     pub fn request(&self) -> renew::Request {
         renew::Request {
             selection: self.selection.clone(),
@@ -116,6 +151,10 @@ impl Roll {
 }
 
 /// Bring certificates to where they are served, and do what is still to be done
+///
+/// In an inventory: what was issued, and what is deployed where a host misses it. Hosts are served side by side. Once
+/// it lies on every host, its TLSA records are published and it counts as deployed; a host that fails keeps it from
+/// that, and is told.
 #[derive(Debug, clap::Args)]
 pub struct Distribute {
     /// Tell nobody; what is to be told is remembered
@@ -124,18 +163,46 @@ pub struct Distribute {
     /// Tell everybody who could depend on any of these
     #[arg(long, conflicts_with = "no_restart")]
     restart_all: bool,
+    /// Of the inventory: only local ones whose deployed instance ends within so many days
+    #[arg(long, value_name = "DAYS")]
+    within: Option<u32>,
+    /// Of the inventory: leave TLSA records as they are
+    #[arg(long)]
+    no_tlsa: bool,
+    #[command(flatten)]
+    choice: operation::Choice,
+    #[command(flatten)]
+    hosts: operation::HostChoice,
     /// Say what would be done, and change nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
-    /// Which services
+    /// Which services, or which certificates of the inventory
     #[arg(value_name = "SELECTION")]
     selection: Vec<String>,
 }
 
 impl Distribute {
+    /// Of the inventory, where that is meant.
+    pub fn of_inventory(&self, world: &World<'_>) -> Result<Option<operation::Distribution>, Failure> {
+        if !operation::is_meant(world, &self.selection)? {
+            let is_given = self.choice.is_given() || self.hosts.is_given();
+            operation::refuse(is_given || self.within.is_some() || self.no_tlsa)?;
+            return Ok(None);
+        }
+        operation::refuse_of_tree(&[("--no-restart", self.no_restart), ("--restart-all", self.restart_all)])?;
+        Ok(Some(operation::Distribution {
+            certificates: self.choice.with(&operation::names(&self.selection)?),
+            hosts: self.hosts.hosts(),
+            within: self.within,
+            no_tlsa: self.no_tlsa,
+            dry_run: self.dry_run,
+            json: self.json,
+        }))
+    }
+
     pub fn request(&self) -> distribute::Request {
         distribute::Request {
             selection: self.selection.clone(),

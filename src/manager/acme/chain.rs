@@ -83,15 +83,11 @@ impl Chain {
 /// # Errors
 /// In words.
 pub fn asks_for(request: &Request, identifiers: &[Identifier]) -> Result<(), String> {
-    use crate::pki::x509::AlternativeName;
     let asked: BTreeSet<Identifier> = request
         .alternative_names
         .iter()
-        .cloned()
-        .map(|name| match name {
-            AlternativeName::Dns(name) => Identifier::Dns(name.to_ascii_lowercase()),
-            AlternativeName::Address(address) => Identifier::Ip(address),
-        })
+        .filter_map(Identifier::of)
+        .map(|identifier| lower(&identifier))
         .collect();
     let wanted: BTreeSet<Identifier> = identifiers.iter().map(lower).collect();
     if let Some(one) = wanted.difference(&asked).next() {

@@ -29,7 +29,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-use super::config::Validation;
+use super::config::{AlternativeName, Validation};
 use super::name::ServiceName;
 
 pub use account::Connection;
@@ -47,6 +47,15 @@ pub enum Identifier {
 }
 
 impl Identifier {
+    /// That of a name in a certificate; nothing for a mailbox, which is proven in other ways.
+    pub fn of(name: &AlternativeName) -> Option<Self> {
+        match name {
+            AlternativeName::Dns(name) => Some(Self::Dns(name.clone())),
+            AlternativeName::Address(address) => Some(Self::Ip(*address)),
+            AlternativeName::Email(_) => None,
+        }
+    }
+
     /// Says whether it stands for all names below one.
     pub fn is_wildcard(&self) -> bool {
         matches!(self, Self::Dns(name) if name.starts_with("*."))

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::reader::{Place, Source, Table, Word};
 use super::servers::{self, Mention};
-use super::{AfterCopy, Inventory, Primary, Site, keys, updates};
+use super::{AfterCopy, Inventory, Primary, Site, issuing, keys, mail, updates};
 use crate::identity::HostName;
 use crate::manager::inventory::postgres::parameters::Parameters;
 use crate::manager::nearest::shown;
@@ -118,7 +118,7 @@ fn globals(file: &mut Table<'_>, topdir: &Path) -> Site {
 }
 
 fn inventory(mut table: Table<'_>) -> Inventory {
-    let mut found = Inventory { postgres: None, ..Inventory::default() };
+    let mut found = Inventory { is_configured: true, ..Inventory::default() };
     if let Some(word) = table.text("postgres") {
         // What is wrong with it is told without it: there may be a password in it.
         match Parameters::parse(word.text) {
@@ -126,6 +126,7 @@ fn inventory(mut table: Table<'_>) -> Inventory {
             Err(error) => word.place.fault(format!("postgres: {error}")),
         }
     }
+    found.issuing = issuing::read(&mut table);
     let policy = &mut found.policy;
     for (key, least, days) in [
         ("prepublish_days", 7, &mut policy.prepublish_days),
@@ -136,8 +137,21 @@ fn inventory(mut table: Table<'_>) -> Inventory {
             *days = u32::try_from(number).unwrap_or(*days);
         }
     }
+    found.ssh_user = table.filled("ssh_user").and_then(|word| user(&word));
+    let seconds = table.value("reload_seconds").and_then(|value| value.within(1..=600));
+    found.reload_seconds = seconds.and_then(|number| u32::try_from(number).ok());
+    found.mail = mail::read(&mut table);
     table.finish();
     found
+}
+
+/// A user's name, which is put before a host's.
+fn user(word: &Word<'_>) -> Option<String> {
+    let fits = |c: char| c.is_alphanumeric() || "._-".contains(c);
+    if word.text.starts_with('-') || !word.text.chars().all(fits) {
+        return word.place.refuse(format!("{} is no name of a user", shown(word.text)));
+    }
+    Some(word.text.to_owned())
 }
 
 fn after_copy(file: &mut Table<'_>) -> Vec<AfterCopy> {

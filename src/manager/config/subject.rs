@@ -62,7 +62,10 @@ pub(super) fn read(mut table: Table<'_>, role: Role) -> Option<(Subject, Vec<Alt
 }
 
 /// A name of the SAN as it is written: a host, a wildcard, an address.
-pub(super) fn alternative_name(text: &str) -> Result<AlternativeName, String> {
+///
+/// # Errors
+/// In words, when it is none of these.
+pub fn alternative_name(text: &str) -> Result<AlternativeName, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(AlternativeName::Address(address));
     }
@@ -89,7 +92,7 @@ pub(super) fn alternative_name(text: &str) -> Result<AlternativeName, String> {
     Ok(AlternativeName::Dns(format!("{star}{name}")))
 }
 
-fn field(word: Option<Word<'_>>, limit: usize) -> Option<String> {
+pub(super) fn field(word: Option<Word<'_>>, limit: usize) -> Option<String> {
     let word = word?;
     let length = word.text.chars().count();
     if length > limit {
@@ -100,7 +103,7 @@ fn field(word: Option<Word<'_>>, limit: usize) -> Option<String> {
     Some(word.text.to_owned())
 }
 
-fn code(word: &Word<'_>) -> Option<String> {
+pub(super) fn code(word: &Word<'_>) -> Option<String> {
     if word.text.len() == 2 && word.text.bytes().all(|b| b.is_ascii_alphabetic()) {
         return Some(word.text.to_ascii_uppercase());
     }
@@ -110,7 +113,7 @@ fn code(word: &Word<'_>) -> Option<String> {
     ))
 }
 
-fn email(word: &Word<'_>) -> Option<String> {
+pub(super) fn email(word: &Word<'_>) -> Option<String> {
     let shape = word.text.split_once('@').is_some_and(|(local, host)| !local.is_empty() && !host.is_empty());
     if shape && word.text.is_ascii() && !word.text.contains(' ') && word.text.len() <= 128 {
         return Some(word.text.to_owned());

@@ -80,7 +80,14 @@ impl Site {
     /// Runs a command so many days after the start.
     pub fn run(&self, root: &Root, days: i64, command: Command) -> Result<Report, ManagerError> {
         let now = START + Duration::days(days);
-        command(World { root, top: "/top".into(), now, host: "mail.example.com".into(), tell: |_| {} })
+        command(World {
+            root,
+            top: "/top".into(),
+            config: None,
+            now,
+            host: "mail.example.com".into(),
+            tell: |_| {},
+        })
     }
 
     pub fn path(&self, path: &str) -> PathBuf {

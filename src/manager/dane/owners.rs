@@ -68,7 +68,7 @@ fn names(entry: &Dane, apex: &HostName, sans: &[AlternativeName], exchangers: &[
     } else {
         let names = sans.iter().filter_map(|san| match san {
             AlternativeName::Dns(name) => Some(name.as_str()),
-            AlternativeName::Address(_) => None,
+            AlternativeName::Address(_) | AlternativeName::Email(_) => None,
         });
         names.collect()
     };

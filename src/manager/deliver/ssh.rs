@@ -40,6 +40,20 @@ impl Door<'_> {
         }
     }
 
+    /// Runs a program with something for it to read, and nothing else: also where the key that lets us in allows no
+    /// other program.
+    ///
+    /// # Errors
+    /// As for [`Door::run`].
+    pub fn feed(self, command: &[String], input: Vec<u8>) -> Result<String, String> {
+        let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+        let input = Zeroizing::new(input);
+        match self {
+            Self::Here => process::feed(command, input, DEADLINE, KEPT),
+            Self::Ssh { .. } => process::feed(&self.arguments(&words.join(" ")), input, DEADLINE, KEPT),
+        }
+    }
+
     /// Runs a script for `sh` with arguments, and something for it to read.
     ///
     /// The script comes first in what is read, and is taken from it octet by octet: what a login shell is given
@@ -48,6 +62,20 @@ impl Door<'_> {
     /// # Errors
     /// As for [`Door::run`].
     pub fn script(self, script: &str, arguments: &[&str], input: &[u8]) -> Result<String, String> {
+        self.script_within(script, arguments, input, (DEADLINE, KEPT))
+    }
+
+    /// The same with other bounds: how long it may take, and how many octets of what it says are kept.
+    ///
+    /// # Errors
+    /// As for [`Door::run`].
+    pub fn script_within(
+        self,
+        script: &str,
+        arguments: &[&str],
+        input: &[u8],
+        (deadline, kept): (Duration, u64),
+    ) -> Result<String, String> {
         let words: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
         let text = format!("set -- {}\n{script}", words.join(" "));
         let begin = format!("eval \"$(dd bs=1 count={} 2>/dev/null)\"", text.len());
@@ -58,7 +86,7 @@ impl Door<'_> {
         let mut fed = Zeroizing::new(Vec::with_capacity(text.len() + input.len()));
         fed.extend_from_slice(text.as_bytes());
         fed.extend_from_slice(input);
-        process::feed(&command, fed, DEADLINE, KEPT)
+        process::feed(&command, fed, deadline, kept)
     }
 
     /// What `ssh` is called with; of an option that is given twice it takes the first.

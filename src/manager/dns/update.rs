@@ -9,6 +9,7 @@ use domain::base::iana::{
     Class, Opcode, Rcode, TlsaCertificateUsage, TlsaMatchingType, TlsaSelector, TsigRcode,
 };
 use domain::base::message_builder::{AdditionalBuilder, AuthorityBuilder};
+use domain::base::rdata::UnknownRecordData;
 use domain::base::{Message, MessageBuilder, Record as Wire, Rtype, Ttl};
 use domain::rdata::tsig::Time48;
 use domain::rdata::{Tlsa, Tsig, Txt};
@@ -44,6 +45,19 @@ pub enum Change {
     },
     /// Takes away exactly this record; one that is gone already is no error.
     Delete(Record),
+    /// Takes away all TLSA records of a name, whatever they say; other types stay. With what is added at the
+    /// name behind it, it is one step, which is never spread over two messages.
+    Clear(String),
+}
+
+impl Change {
+    /// The name that it is about.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Add { record, .. } | Self::Delete(record) => &record.name,
+            Self::Clear(name) => name,
+        }
+    }
 }
 
 /// Why a zone was not changed.
@@ -103,33 +117,57 @@ pub fn update(
     Ok(parts.len())
 }
 
-/// Splits changes so that each part fits into a message.
+/// Splits changes so that each part fits into a message, and what is one step stays in one.
 fn parts(changes: &[Change]) -> Result<Vec<&[Change]>, String> {
     let mut parts = Vec::new();
     let (mut start, mut octets) = (0, 0);
-    for (index, change) in changes.iter().enumerate() {
-        let length = length(change)?;
-        if octets + length > MOST {
-            parts.extend(changes.get(start..index).filter(|part| !part.is_empty()));
-            (start, octets) = (index, 0);
+    for step in steps(changes) {
+        let length = step.iter().map(length).sum::<Result<usize, String>>()?;
+        if length > MOST {
+            let name = step.first().map(Change::name).unwrap_or_default();
+            return Err(format!("the records of {name} have {length} octets, which no message holds"));
         }
+        let before: usize = parts.iter().map(|part: &&[Change]| part.len()).sum();
+        if octets + length > MOST {
+            parts.extend(changes.get(before..start).filter(|part| !part.is_empty()));
+            octets = 0;
+        }
+        start += step.len();
         octets += length;
     }
-    parts.extend(changes.get(start..).filter(|part| !part.is_empty()));
+    let before: usize = parts.iter().map(|part| part.len()).sum();
+    parts.extend(changes.get(before..).filter(|part| !part.is_empty()));
     Ok(parts)
+}
+
+/// What is done at once: a change alone, or what is added where everything was taken away before.
+fn steps(changes: &[Change]) -> Vec<&[Change]> {
+    let mut steps = Vec::new();
+    let mut rest = changes;
+    while let Some(first) = rest.first() {
+        let follows =
+            |change: &&Change| matches!(change, Change::Add { .. }) && change.name() == first.name();
+        let added = match first {
+            Change::Clear(_) => rest.iter().skip(1).take_while(follows).count(),
+            Change::Add { .. } | Change::Delete(_) => 0,
+        };
+        let (step, after) = rest.split_at(added + 1);
+        steps.push(step);
+        rest = after;
+    }
+    steps
 }
 
 /// Octets of a change in a message.
 fn length(change: &Change) -> Result<usize, String> {
-    let (Change::Add { record, .. } | Change::Delete(record)) = change;
-    let data = match &record.data {
-        Data::Txt(text) => text.len() + text.len().div_ceil(255).max(1),
-        Data::Tlsa { association, .. } => association.len() + 3,
+    let data = match change {
+        Change::Clear(_) => 0,
+        Change::Add { record, .. } | Change::Delete(record) => match &record.data {
+            Data::Txt(text) => text.len() + text.len().div_ceil(255).max(1),
+            Data::Tlsa { association, .. } => association.len() + 3,
+        },
     };
-    match wire(&record.name)?.len() + HEAD + data {
-        length if length <= MOST => Ok(length),
-        length => Err(format!("{record} has {length} octets, which no message holds")),
-    }
+    Ok(wire(change.name())?.len() + HEAD + data)
 }
 
 /// One message to one address.
@@ -204,6 +242,13 @@ fn build(id: u16, zone: &str, changes: &[Change]) -> Result<AdditionalBuilder<Ve
         match change {
             Change::Add { record, ttl } => push(&mut message, record, Class::IN, Ttl::from_secs(*ttl))?,
             Change::Delete(record) => push(&mut message, record, Class::NONE, Ttl::ZERO)?,
+            // RFC 2136 section 2.5.2.
+            Change::Clear(name) => {
+                let nothing = UnknownRecordData::from_octets(Rtype::TLSA, []).map_err(|e| e.to_string())?;
+                let all: Wire<_, UnknownRecordData<[u8; 0]>> =
+                    Wire::new(wire(name)?, Class::ANY, Ttl::ZERO, nothing);
+                message.push(all).map_err(|error| error.to_string())?;
+            }
         }
     }
     Ok(message.additional())
@@ -356,6 +401,37 @@ mod tests {
             }
         }
         assert!(parts(&[text(60_000)]).unwrap_err().contains("no message holds"));
+    }
+
+    #[test]
+    fn what_replaces_a_name_is_in_one_message() {
+        let added = |name: &str, octets: usize| {
+            let data = Data::Tlsa { usage: 3, selector: 0, matching: 0, association: vec![0; octets] };
+            Change::Add { record: Record { name: name.into(), data }, ttl: 60 }
+        };
+        let whole = |name: &str, octets: usize| {
+            [Change::Clear(name.into()), added(name, octets), added(name, octets)].to_vec()
+        };
+        // name, changes, how many are in each message
+        let cases: [(&str, Vec<Change>, &[usize]); 4] = [
+            ("all fit", [whole("a.test", 90), whole("b.test", 90)].concat(), &[6]),
+            ("one each", [whole("a.test", 20_000), whole("b.test", 20_000)].concat(), &[3, 3]),
+            (
+                "what is added elsewhere is another step",
+                { [whole("a.test", 20_000), vec![added("b.test", 20_000)]].concat() },
+                &[3, 1],
+            ),
+            (
+                "nothing but removals",
+                vec![Change::Clear("a.test".into()), Change::Clear("b.test".into())],
+                &[2],
+            ),
+        ];
+        for (case, changes, expected) in cases {
+            let parts = parts(&changes).unwrap();
+            assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), expected, "{case}");
+        }
+        assert!(parts(&whole("a.test", 30_000)).unwrap_err().contains("no message holds"));
     }
 
     #[test]

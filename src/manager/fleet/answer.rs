@@ -1,6 +1,8 @@
-//! What follows from the reports of all machines.
+//! What follows from the reports of all machines, and from what the inventory says is out.
+//!
+//! Reports come one at a time and are let go of at once: what is kept of each is what the answer says of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
@@ -20,6 +22,9 @@ pub struct Answer {
     pub expiries: Vec<Expiry>,
     /// What several machines have that each should have for itself.
     pub shared: Vec<Shared>,
+    /// Reports that cannot be read, each with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
 }
 
 /// How a machine stands.
@@ -31,10 +36,14 @@ pub struct Host {
     /// In a word.
     pub state: State,
     /// Why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
-    /// When it reported last.
-    #[serde(with = "time::serde::rfc3339")]
-    pub seen: OffsetDateTime,
+    /// What happened to it since it was last put right, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub happened: Option<String>,
+    /// When it reported last; nothing where it never did.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub seen: Option<OffsetDateTime>,
 }
 
 /// How a machine stands, in a word; the order is that in which they are looked after.
@@ -47,13 +56,16 @@ pub enum State {
     Improper,
     /// Something that follows from who it is no longer holds.
     Stale,
-    /// It has not reported for a week.
+    /// It has not reported for a week, or never.
     Silent,
     /// All is well.
     Fresh,
 }
 
 impl State {
+    /// Every state, in the order in which they are looked after.
+    pub const ALL: [Self; 5] = [Self::Held, Self::Improper, Self::Stale, Self::Silent, Self::Fresh];
+
     /// In lower case, for tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -70,6 +82,9 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Expiry {
+    /// Under which name the inventory has it; nothing where it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// The machines that serve it, each with the file.
     pub places: Vec<Place>,
     /// The names that it is for.
@@ -84,6 +99,18 @@ pub struct Expiry {
     pub not_after: OffsetDateTime,
 }
 
+impl Expiry {
+    /// What people call it.
+    pub fn title(&self) -> String {
+        let name = self.certificate.as_ref().or(self.names.first());
+        match (name, self.places.first()) {
+            (Some(name), _) => name.clone(),
+            (None, Some(place)) => place.to_string(),
+            (None, None) => self.fingerprint.clone(),
+        }
+    }
+}
+
 /// Where something lies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,6 +120,15 @@ pub struct Place {
     /// The file, where it is one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub path: String,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.path.is_empty() {
+            true => f.write_str(&self.host),
+            false => write!(f, "{}:{}", self.host, self.path),
+        }
+    }
 }
 
 /// What several machines have.
@@ -131,30 +167,190 @@ impl What {
             Self::Certificate => "certificate",
         }
     }
-}
 
-/// Puts together what all machines say; of two reports of one machine the later counts.
-pub fn answer(reports: &[HostReport], now: OffsetDateTime) -> Answer {
-    let mut latest: BTreeMap<&str, &HostReport> = BTreeMap::new();
-    for report in reports {
-        let known = latest.entry(&report.host).or_insert(report);
-        if known.at < report.at {
-            *known = report;
+    /// What it means, for people.
+    pub fn means(self) -> &'static str {
+        match self {
+            Self::MachineId => "one is a clone of the other",
+            Self::HostKey => "each can stand in for the other",
+            Self::Key => "different certificates have one key",
+            Self::Certificate => "one certificate, which may be meant",
         }
     }
-    let mut hosts: Vec<Host> = latest.values().map(|report| host(report, now)).collect();
-    hosts.sort_by(|one, other| (one.state, &one.host).cmp(&(other.state, &other.host)));
-    Answer { hosts, expiries: expiries(&latest), shared: shared(&latest) }
+}
+
+/// An instance of the inventory that is out on hosts, or signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InUse {
+    /// The certificate's name.
+    pub certificate: String,
+    /// Start of validity.
+    pub not_before: OffsetDateTime,
+    /// End of validity.
+    pub not_after: OffsetDateTime,
+    /// SHA-256 of the certificate of each of its keys, in hexadecimal digits.
+    pub digests: Vec<String>,
+    /// The hosts that have it.
+    pub hosts: Vec<String>,
+}
+
+/// An answer that is being put together. Of a machine comes at most one report.
+#[derive(Debug)]
+pub struct Gathering {
+    now: OffsetDateTime,
+    answer: Answer,
+    reported: HashSet<String>,
+    expiries: HashMap<String, Expiry>,
+    /// Machine-ids and host keys.
+    marks: HashMap<(What, String), Vec<Place>>,
+    keys: HashMap<String, KeyUse>,
+}
+
+/// Who has a key of certificates.
+#[derive(Debug)]
+struct KeyUse {
+    /// The first certificate that was seen of it.
+    fingerprint: String,
+    /// There are others.
+    is_of_several: bool,
+    places: Vec<Place>,
+}
+
+impl Gathering {
+    /// Begins one of which nothing is known yet.
+    pub fn new(now: OffsetDateTime) -> Self {
+        Self {
+            now,
+            answer: Answer::default(),
+            reported: HashSet::new(),
+            expiries: HashMap::new(),
+            marks: HashMap::new(),
+            keys: HashMap::new(),
+        }
+    }
+
+    /// Takes a report.
+    pub fn report(&mut self, report: HostReport) {
+        self.answer.hosts.push(host(&report, self.now));
+        let mark = |what: What, digest: String| ((what, digest), whole(&report.host));
+        let keys = report.host_keys.iter().map(|key| mark(What::HostKey, key.clone()));
+        for (key, place) in report.machine.iter().map(|id| mark(What::MachineId, id.clone())).chain(keys) {
+            self.marks.entry(key).or_default().push(place);
+        }
+        for certificate in report.certificates {
+            self.certificate(&report.host, certificate);
+        }
+        self.reported.insert(report.host.to_ascii_lowercase());
+    }
+
+    fn certificate(&mut self, host: &str, certificate: CertificateReport) {
+        let place = Place { host: host.to_owned(), path: certificate.path };
+        let fingerprint = certificate.fingerprint.to_ascii_lowercase();
+        let used = self.keys.entry(certificate.key).or_insert_with(|| KeyUse {
+            fingerprint: fingerprint.clone(),
+            is_of_several: false,
+            places: Vec::new(),
+        });
+        used.is_of_several |= used.fingerprint != fingerprint;
+        used.places.push(place.clone());
+        let expiry = self.expiries.entry(fingerprint.clone()).or_insert_with(|| Expiry {
+            certificate: None,
+            places: Vec::new(),
+            names: certificate.names,
+            fingerprint,
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+        });
+        expiry.places.push(place);
+    }
+
+    /// Takes a report that cannot be read, with the reason.
+    pub fn unread(&mut self, why: String) {
+        self.answer.unread.push(why);
+    }
+
+    /// Takes an instance of the inventory; of a certificate that machines report, it has the same fingerprint.
+    pub fn in_use(&mut self, instance: InUse) {
+        for digest in instance.digests {
+            let fingerprint = digest.to_ascii_lowercase();
+            let expiry = self.expiries.entry(fingerprint.clone()).or_insert_with(|| Expiry {
+                certificate: None,
+                places: Vec::new(),
+                names: Vec::new(),
+                fingerprint,
+                not_before: instance.not_before,
+                not_after: instance.not_after,
+            });
+            expiry.certificate = Some(instance.certificate.clone());
+            let known: HashSet<String> =
+                expiry.places.iter().map(|place| place.host.to_ascii_lowercase()).collect();
+            let others = instance.hosts.iter().filter(|host| !known.contains(&host.to_ascii_lowercase()));
+            expiry.places.extend(others.map(|host| whole(host)));
+        }
+    }
+
+    /// Takes a host of the inventory: one that never reported is silent. Where no machine of the site reports,
+    /// nobody expects any to.
+    pub fn expected(&mut self, host: &str) {
+        if self.reported.is_empty() || self.reported.contains(&host.to_ascii_lowercase()) {
+            return;
+        }
+        self.answer.hosts.push(Host {
+            host: host.to_owned(),
+            state: State::Silent,
+            reasons: vec!["it is in the inventory, and has never reported".into()],
+            happened: None,
+            seen: None,
+        });
+    }
+
+    /// The answer.
+    pub fn finish(mut self) -> Answer {
+        self.answer.hosts.sort_by(|one, other| (one.state, &one.host).cmp(&(other.state, &other.host)));
+        self.answer.expiries = self.expiries.into_values().collect();
+        for expiry in &mut self.answer.expiries {
+            expiry.places.sort();
+        }
+        let order = |one: &Expiry, other: &Expiry| {
+            (one.not_after, &one.fingerprint).cmp(&(other.not_after, &other.fingerprint))
+        };
+        self.answer.expiries.sort_by(order);
+        let keys = self.keys.into_iter().map(|(digest, used)| {
+            let what = if used.is_of_several { What::Key } else { What::Certificate };
+            ((what, digest), used.places)
+        });
+        self.answer.shared = shared(self.marks.into_iter().chain(keys));
+        self.answer
+    }
+}
+
+fn whole(host: &str) -> Place {
+    Place { host: host.to_owned(), path: String::new() }
+}
+
+fn shared(found: impl Iterator<Item = ((What, String), Vec<Place>)>) -> Vec<Shared> {
+    let on_several = |places: &[Place]| {
+        places.first().is_some_and(|first| places.iter().any(|place| place.host != first.host))
+    };
+    let found = found.filter(|(_, places)| on_several(places));
+    let sorted: BTreeMap<(What, String), Vec<Place>> = found.collect();
+    sorted
+        .into_iter()
+        .map(|((what, digest), places)| {
+            let places: BTreeSet<Place> = places.into_iter().collect();
+            Shared { what, digest, places: places.into_iter().collect() }
+        })
+        .collect()
 }
 
 fn host(report: &HostReport, now: OffsetDateTime) -> Host {
     let silent = now - report.at > Duration::days(SILENT_DAYS);
     let held: Vec<String> = report.held.iter().map(|(unit, why)| format!("{unit}: {why}")).collect();
-    let stale: Vec<String> = report
+    let of_hooks = report
         .hooks
         .iter()
-        .flat_map(|hook| hook.stale.iter().chain(&hook.failure).map(|why| format!("{}: {why}", hook.hook)))
-        .collect();
+        .flat_map(|hook| hook.stale.iter().chain(&hook.failure).map(|why| format!("{}: {why}", hook.hook)));
+    let stale: Vec<String> = of_hooks.chain(report.faults.iter().cloned()).collect();
     let (state, reasons) = match (&report.improper, silent) {
         _ if !held.is_empty() => (State::Held, held),
         (Some(why), _) => (State::Improper, vec![why.clone()]),
@@ -164,78 +360,25 @@ fn host(report: &HostReport, now: OffsetDateTime) -> Host {
         }
         (None, false) => (State::Fresh, Vec::new()),
     };
-    Host { host: report.host.clone(), state, reasons, seen: report.at }
-}
-
-fn expiries(reports: &BTreeMap<&str, &HostReport>) -> Vec<Expiry> {
-    let mut found: BTreeMap<&str, Expiry> = BTreeMap::new();
-    for (report, certificate) in certificates(reports) {
-        let expiry = found.entry(&certificate.fingerprint).or_insert_with(|| Expiry {
-            places: Vec::new(),
-            names: certificate.names.clone(),
-            fingerprint: certificate.fingerprint.clone(),
-            not_before: certificate.not_before,
-            not_after: certificate.not_after,
-        });
-        expiry.places.push(place(report, certificate));
+    Host {
+        host: report.host.clone(),
+        state,
+        reasons,
+        happened: report.happened.clone(),
+        seen: Some(report.at),
     }
-    let mut expiries: Vec<Expiry> = found.into_values().collect();
-    expiries
-        .sort_by(|one, other| (one.not_after, &one.fingerprint).cmp(&(other.not_after, &other.fingerprint)));
-    expiries
-}
-
-fn certificates<'r>(
-    reports: &BTreeMap<&str, &'r HostReport>,
-) -> impl Iterator<Item = (&'r HostReport, &'r CertificateReport)> {
-    let of = |report: &&'r HostReport| {
-        let report: &'r HostReport = report;
-        report.certificates.iter().map(move |certificate| (report, certificate))
-    };
-    reports.values().flat_map(of)
-}
-
-fn place(report: &HostReport, certificate: &CertificateReport) -> Place {
-    Place { host: report.host.clone(), path: certificate.path.display().to_string() }
-}
-
-fn shared(reports: &BTreeMap<&str, &HostReport>) -> Vec<Shared> {
-    let mut found: BTreeMap<(What, &str), BTreeSet<Place>> = BTreeMap::new();
-    let whole = |report: &HostReport| Place { host: report.host.clone(), path: String::new() };
-    for report in reports.values() {
-        if let Some(machine) = &report.machine {
-            found.entry((What::MachineId, machine)).or_default().insert(whole(report));
-        }
-        for key in &report.host_keys {
-            found.entry((What::HostKey, key)).or_default().insert(whole(report));
-        }
-    }
-    let mut of_key: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (_, certificate) in certificates(reports) {
-        of_key.entry(&certificate.key).or_default().insert(&certificate.fingerprint);
-    }
-    for (report, certificate) in certificates(reports) {
-        let is_one = of_key.get(certificate.key.as_str()).is_some_and(|all| all.len() == 1);
-        let what = if is_one { What::Certificate } else { What::Key };
-        found.entry((what, &certificate.key)).or_default().insert(place(report, certificate));
-    }
-    let on_several =
-        |places: &BTreeSet<Place>| places.iter().map(|place| &place.host).collect::<BTreeSet<_>>().len() > 1;
-    found
-        .into_iter()
-        .filter(|(_, places)| on_several(places))
-        .map(|((what, digest), places)| Shared {
-            what,
-            digest: digest.to_owned(),
-            places: places.into_iter().collect(),
-        })
-        .collect()
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::report::{HookReport, machine};
     use super::*;
+
+    pub fn answer(reports: impl IntoIterator<Item = HostReport>, now: OffsetDateTime) -> Answer {
+        let mut gathering = Gathering::new(now);
+        reports.into_iter().for_each(|report| gathering.report(report));
+        gathering.finish()
+    }
 
     pub const NOW: OffsetDateTime = time::macros::datetime!(2026-11-25 10:00 UTC);
 
@@ -253,17 +396,28 @@ pub(super) mod tests {
 
     #[test]
     fn how_machines_stand() {
-        let stale = HookReport { hook: "apache2".into(), stale: vec!["renamed".into()], failure: None };
-        let failed = HookReport { hook: "apache2".into(), stale: vec![], failure: Some("no room".into()) };
+        let stale = HookReport {
+            hook: "apache2".into(),
+            stale: vec!["renamed".into()],
+            failure: None,
+            files: Vec::new(),
+        };
+        let failed = HookReport { stale: Vec::new(), failure: Some("no room".into()), ..stale.clone() };
         let hook = |hook: &HookReport| {
             let hook = hook.clone();
             move |report: &mut HostReport| report.hooks.push(hook.clone())
         };
         type Change = Box<dyn Fn(&mut HostReport)>;
-        let cases: [(&str, Change, State, &str); 7] = [
+        let cases: [(&str, Change, State, &str); 8] = [
             ("nothing", Box::new(|_| {}), State::Fresh, ""),
             ("stale", Box::new(hook(&stale)), State::Stale, "apache2: renamed"),
             ("failed", Box::new(hook(&failed)), State::Stale, "apache2: no room"),
+            (
+                "a hook that is not in force",
+                Box::new(|one| one.faults.push("a.toml:1:1: what is that?".into())),
+                State::Stale,
+                "a.toml:1:1: what is that?",
+            ),
             (
                 "improper",
                 Box::new(|one| one.improper = Some("localhost".into())),
@@ -290,20 +444,53 @@ pub(super) mod tests {
         for (case, change, state, reason) in cases {
             let mut report = HostReport::new("a.example.com", NOW);
             change(&mut report);
-            let found = answer(&[report], NOW);
+            let found = answer([report], NOW);
             let [host] = found.hosts.as_slice() else { panic!("{case}") };
             assert_eq!((host.state, host.reasons.join("; ").as_str()), (state, reason), "{case}");
         }
     }
 
     #[test]
-    fn the_later_report_of_a_machine_counts() {
-        let old = HostReport { improper: Some("x".into()), ..HostReport::new("a", NOW - Duration::days(1)) };
-        let new = HostReport::new("a", NOW);
-        for reports in [[old.clone(), new.clone()], [new, old]] {
-            let found = answer(&reports, NOW);
-            assert_eq!(found.hosts.iter().map(|host| host.state).collect::<Vec<_>>(), [State::Fresh]);
+    fn what_the_inventory_has_is_joined_by_the_fingerprint() {
+        let served = HostReport {
+            certificates: vec![certificate("/c", "AB", "k1", 10)],
+            ..HostReport::new("A.example.com", NOW)
+        };
+        let in_use = |name: &str, digests: &[&str], hosts: &[&str]| InUse {
+            certificate: name.into(),
+            not_before: NOW - Duration::days(1),
+            not_after: NOW + Duration::days(20),
+            digests: digests.iter().map(|digest| (*digest).into()).collect(),
+            hosts: hosts.iter().map(|host| (*host).into()).collect(),
+        };
+        let mut gathering = Gathering::new(NOW);
+        gathering.report(served);
+        gathering.in_use(in_use("www", &["AB", "CD"], &["a.example.com", "b.example.com"]));
+        gathering.in_use(in_use("ca", &["EF"], &[]));
+        for host in ["a.example.com", "b.example.com"] {
+            gathering.expected(host);
         }
+        let found = gathering.finish();
+        let expiries: Vec<String> = found
+            .expiries
+            .iter()
+            .map(|expiry| {
+                let places: Vec<String> = expiry.places.iter().map(Place::to_string).collect();
+                format!("{} {}: {}", expiry.title(), expiry.fingerprint, places.join(" "))
+            })
+            .collect();
+        let expected =
+            ["www ab: A.example.com:/c b.example.com", "www cd: a.example.com b.example.com", "ca ef: "];
+        assert_eq!(expiries, expected);
+        let hosts: Vec<_> = found.hosts.iter().map(|host| (host.host.as_str(), host.state)).collect();
+        assert_eq!(hosts, [("b.example.com", State::Silent), ("A.example.com", State::Fresh)]);
+    }
+
+    #[test]
+    fn where_no_machine_reports_none_is_expected_to() {
+        let mut gathering = Gathering::new(NOW);
+        gathering.expected("a.example.com");
+        assert_eq!(gathering.finish(), Answer::default());
     }
 
     #[test]
@@ -336,7 +523,7 @@ pub(super) mod tests {
                 vec![certificate("/c", "f5", "k5", 3), certificate("/e", "f6", "k5", 4)],
             ),
         ];
-        let found = answer(&reports, NOW);
+        let found = answer(reports, NOW);
         let shared: Vec<String> = found
             .shared
             .iter()

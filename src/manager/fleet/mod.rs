@@ -13,5 +13,5 @@ pub mod answer;
 pub mod page;
 pub mod report;
 
-pub use answer::{Answer, answer};
+pub use answer::{Answer, Gathering, InUse};
 pub use report::HostReport;

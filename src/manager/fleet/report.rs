@@ -1,14 +1,17 @@
 //! What one machine says of itself.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 /// The version of the format that this program writes, and the highest that it reads.
 const VERSION: u32 = 1;
+/// Octets that a report has at most; that of a machine with a thousand certificates has half of it.
+pub const LONGEST: usize = 1 << 20;
+/// How far ahead a machine's clock may be. A report from the future would keep all later ones out.
+const AHEAD: Duration = Duration::hours(1);
 
 /// A machine's report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +29,10 @@ pub struct HostReport {
     pub machine: Option<String>,
     /// What is known of who it is, by facet.
     #[serde(default)]
-    pub identity: BTreeMap<String, String>,
+    pub identity: BTreeMap<String, FacetReport>,
+    /// What happened to it since it was last put right, in a sentence: that it was renamed, that it is a clone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub happened: Option<String>,
     /// Why it has no name that is fit for a certificate; nothing where it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub improper: Option<String>,
@@ -42,6 +48,20 @@ pub struct HostReport {
     /// Services that are held back, each with the reason.
     #[serde(default)]
     pub held: BTreeMap<String, String>,
+    /// What is wrong with its hooks' own files, so that they are not in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
+}
+
+/// What is known of one facet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FacetReport {
+    /// The value, or a digest of what is not to be spread; nothing where it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Where it came from, or why it is unknown.
+    pub source: String,
 }
 
 /// How a hook stands.
@@ -56,6 +76,22 @@ pub struct HookReport {
     /// Why its last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Its files, those together that are made together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FilesReport>,
+}
+
+/// Files of a hook that are made together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FilesReport {
+    /// Their paths.
+    pub paths: Vec<String>,
+    /// Whose they are, with the reason.
+    pub verdict: String,
+    /// Why they no longer hold, also where they are not reseed's to replace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<String>,
 }
 
 /// A certificate that a machine serves.
@@ -63,8 +99,8 @@ pub struct HookReport {
 #[serde(rename_all = "kebab-case")]
 pub struct CertificateReport {
     /// Its file.
-    pub path: PathBuf,
-    /// Whose it is, in a word: managed, foreign, …
+    pub path: String,
+    /// Whose it is, with the reason.
     pub verdict: String,
     /// SHA-256 of the certificate, in hexadecimal digits.
     pub fingerprint: String,
@@ -89,19 +125,44 @@ impl HostReport {
             at,
             machine: None,
             identity: BTreeMap::new(),
+            happened: None,
             improper: None,
             hooks: Vec::new(),
             certificates: Vec::new(),
             host_keys: Vec::new(),
             held: BTreeMap::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// Says whether it may be kept in place of one that was made `before`.
+    ///
+    /// # Errors
+    /// In words: it is older than that one, or from the future.
+    pub fn follows(&self, before: Option<OffsetDateTime>, now: OffsetDateTime) -> Result<(), String> {
+        if self.at > now + AHEAD {
+            return Err(format!(
+                "the report of {} was made on {}, which is still to come; set that machine's clock",
+                self.host, self.at
+            ));
+        }
+        match before {
+            Some(before) if self.at < before => Err(format!(
+                "there is a later report of {}, of {before}; this one was made on {}",
+                self.host, self.at
+            )),
+            _ => Ok(()),
         }
     }
 
     /// Reads a report.
     ///
     /// # Errors
-    /// In words; also for one that a newer program wrote.
+    /// In words; also for one that a newer program wrote, or that is longer than [`LONGEST`].
     pub fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > LONGEST {
+            return Err(format!("a report has at most {LONGEST} octets, and this one has {}", text.len()));
+        }
         #[derive(Deserialize)]
         struct Head {
             version: u32,
@@ -116,14 +177,13 @@ impl HostReport {
     /// The text of it.
     ///
     /// # Errors
-    /// In the words of the library.
+    /// In words; also where it is longer than [`LONGEST`].
     pub fn to_text(&self) -> Result<String, String> {
-        serde_json::to_string(self).map_err(|error| error.to_string())
-    }
-
-    /// Says whether something of it no longer holds.
-    pub fn is_stale(&self) -> bool {
-        self.hooks.iter().any(|hook| !hook.stale.is_empty())
+        let text = serde_json::to_string(self).map_err(|error| error.to_string())?;
+        match text.len() {
+            0..=LONGEST => Ok(text),
+            long => Err(format!("the report has {long} octets, and at most {LONGEST} are kept")),
+        }
     }
 }
 
@@ -146,10 +206,51 @@ mod tests {
             hook: "apache2".into(),
             stale: vec!["the hostname is another".into()],
             failure: None,
+            files: Vec::new(),
         });
         let text = report.to_text().unwrap();
         assert_eq!(HostReport::parse(&text).unwrap(), report);
-        assert!(report.is_stale() && !text.contains("0123456789abcdef"));
+        assert!(!text.contains("0123456789abcdef"));
+    }
+
+    /// The format is frozen: what machines of today write is read by every later program.
+    #[test]
+    fn what_was_written_by_the_first_program_is_read() {
+        let text = r#"{"version":1,"host":"mail.example.com","at":"2026-11-25T10:00:00Z","machine":"00ff",
+            "identity":{"hostname":{"value":"mail","source":"/etc/hostname"},"domain":{"source":"nobody says"}},
+            "happened":"This machine was renamed.","improper":null,
+            "hooks":[{"hook":"mod_ssl","stale":["renamed"],"failure":"no room",
+                "files":[{"paths":["/a"],"verdict":"managed","because":["renamed"]}]}],
+            "certificates":[{"path":"/a","verdict":"managed","fingerprint":"ab","key":"cd","names":["mail"],
+                "not-before":"2026-11-25T10:00:00Z","not-after":"2027-11-25T10:00:00Z"}],
+            "host-keys":["SHA256:x"],"held":{"httpd.service":"stale"},"faults":["a"],"of-a-later-one":1}"#;
+        let report = HostReport::parse(text).unwrap();
+        assert_eq!(report.identity["hostname"].value.as_deref(), Some("mail"));
+        assert_eq!(report.hooks[0].files[0].because, ["renamed"]);
+        assert_eq!(report.certificates[0].not_after.year(), 2027);
+        assert_eq!((report.held.len(), report.faults.len(), report.host_keys.len()), (1, 1, 1));
+    }
+
+    #[test]
+    fn which_report_takes_the_place_of_which() {
+        let now = time::macros::datetime!(2026-11-25 10:00 UTC);
+        let rows = [
+            ("the first", None, 0, None),
+            ("a later one", Some(-5), 0, None),
+            ("the same once more", Some(0), 0, None),
+            ("an older one", Some(1), 0, Some("a later report")),
+            ("a clock that is ahead", None, 59, None),
+            ("a clock that is far ahead", None, 61, Some("set that machine's clock")),
+        ];
+        for (case, before, at, refused) in rows {
+            let report = HostReport::new("a", now + Duration::minutes(at));
+            let before = before.map(|minutes| now + Duration::minutes(minutes));
+            match (report.follows(before, now), refused) {
+                (Ok(()), None) => {}
+                (Err(error), Some(part)) => assert!(error.contains(part), "{case}: {error}"),
+                (found, _) => panic!("{case}: {found:?}"),
+            }
+        }
     }
 
     #[test]

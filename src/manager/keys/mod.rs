@@ -145,20 +145,22 @@ fn kept(key: &PrivateKey, form: Form, passphrase: Option<&Passphrase>) -> Result
 
 /// What opened a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Opened {
+pub(super) enum Opened {
     /// Nothing was needed, or the passphrase that is configured.
     ByConfigured,
     /// The old one.
     ByOld,
 }
 
-struct Opener<'o, 'a> {
-    keyring: &'o Keyring<'a>,
-    old: Option<&'o Passphrase>,
+/// The passphrase that is configured, and an older one.
+pub(super) struct Opener<'o, 'a> {
+    pub(super) keyring: &'o Keyring<'a>,
+    pub(super) old: Option<&'o Passphrase>,
 }
 
 impl Opener<'_, '_> {
-    fn open(&self, text: &[u8]) -> Result<(PrivateKey, Opened), String> {
+    /// Opens a key by whichever fits.
+    pub(super) fn open(&self, text: &[u8]) -> Result<(PrivateKey, Opened), String> {
         match (self.keyring.open(text), self.old) {
             (Ok(key), _) => Ok((key, Opened::ByConfigured)),
             (Err(_), Some(old)) if encrypted::is_encrypted(text) => match encrypted::decrypt(text, Some(old))

@@ -46,7 +46,7 @@ fn configure(site: &Site, passphrase: &str) {
 
 fn world<'a>(root: &'a Root, days: i64) -> World<'a> {
     let now = START + time::Duration::days(days);
-    World { root, top: "/top".into(), now, host: "mail.example.com".into(), tell: |_| {} }
+    World { root, top: "/top".into(), config: None, now, host: "mail.example.com".into(), tell: |_| {} }
 }
 
 fn switched(site: &Site, form: Form) -> Result<Switched, ManagerError> {

@@ -1,10 +1,13 @@
-//! The programs of ssl-mgr under their old names and with their old options, turned into command lines of
-//! `reseed manager`: `sslm-mgr`, `sslm-info`, `sslm-verify`, `sslm-dhparm` and `sslm-tlsa-hash`.
+//! The programs of ssl-mgr and serverPKI under their old names and with their old options, turned into command lines
+//! of `reseed manager`: `sslm-mgr`, `sslm-info`, `sslm-verify`, `sslm-dhparm`, `sslm-tlsa-hash` and
+//! `operate_serverPKI`.
 //!
 //! ```text
-//!  spelling   how its options may be written, as Python's argparse takes them
-//!  sslm_mgr   which commands one call of sslm-mgr is, and in which order
-//!  tools      the small programs: one command each
+//!  spelling        how ssl-mgr's options may be written, as Python's argparse takes them
+//!  sslm_mgr        which commands one call of sslm-mgr is, and in which order
+//!  tools           the small programs: one command each
+//!  serverpki       which commands one call of operate_serverPKI is
+//!  serverpki_conf  its configuration, and what it means here
 //! ```
 //!
 //! Pure, and thin on purpose: whatever decides anything is in the commands themselves.
@@ -20,6 +23,9 @@ mod tools;
 use std::fmt::Display;
 
 use clap::CommandFactory;
+
+/// serverPKI's program.
+pub const OPERATE: &str = "operate_serverPKI";
 
 /// What a call under an old name comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,19 +50,21 @@ pub fn translate(called: &str, arguments: &[String]) -> Option<Result<Translatio
         "sslm-verify" => tools::verify,
         "sslm-dhparm" => tools::dhparm,
         "sslm-tlsa-hash" => tools::tlsa_hash,
+        OPERATE => serverpki::translate,
         _ => return None,
     };
     Some(translate(arguments))
 }
 
 /// Returns the definitions that the old names' help comes from, for manual pages.
-pub fn definitions() -> [clap::Command; 5] {
+pub fn definitions() -> [clap::Command; 6] {
     [
         sslm_mgr::Developer::command().name("sslm-mgr"),
         tools::Info::command(),
         tools::Verify::command(),
         tools::Dhparm::command(),
         tools::TlsaHash::command(),
+        serverpki::definition(),
     ]
 }
 

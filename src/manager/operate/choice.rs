@@ -26,6 +26,11 @@ pub struct Hosts {
 }
 
 impl Certificates {
+    /// Says whether every ordinary certificate is meant, so that none has to be looked up.
+    pub fn is_all(&self) -> bool {
+        self.all && self.include.is_empty() && self.exclude.is_empty()
+    }
+
     /// Those that are meant, in the order of their names. "All" leaves out authorities and what is reserved:
     /// neither is issued or brought anywhere with the rest.
     ///
@@ -56,6 +61,11 @@ impl Certificates {
 }
 
 impl Hosts {
+    /// Says whether every host is served.
+    pub fn is_all(&self) -> bool {
+        self.only.is_empty() && self.skip.is_empty()
+    }
+
     /// Says whether a host is served.
     pub fn serves(&self, host: &Name) -> bool {
         (self.only.is_empty() || self.only.contains(host)) && !self.skip.contains(host)
@@ -104,10 +114,11 @@ mod tests {
 
     #[test]
     fn what_is_chosen() {
-        let rows: [(&str, bool, &[&str], &[&str], Result<&str, &str>); 7] = [
+        type Row<'r> = (&'r str, bool, &'r [&'r str], &'r [&'r str], Result<&'r str, &'r str>);
+        let rows: [Row<'_>; 7] = [
             ("nothing", false, &[], &[], Err("no certificate is chosen")),
             ("all but authorities", true, &[], &[], Ok("a.example b.example")),
-            ("an authority by its name", true, &["local ca"], &[], Ok("Local CA a.example b.example")),
+            ("an authority by its name", true, &["local ca"], &[], Ok("a.example b.example Local CA")),
             ("one", false, &["A.example"], &[], Ok("a.example")),
             ("all but one", true, &[], &["a.example"], Ok("b.example")),
             ("one that is left out", false, &["a.example"], &["a.example"], Ok("")),

@@ -1,7 +1,8 @@
 //! Private keys at rest: PKCS#8 under a passphrase (RFC 5958 section 3), by PBES2 of RFC 8018 section 6.2.
 //!
 //! ```text
-//!  passphrase   what opens them, and the keys derived from it
+//!  passphrase  salt
+//!               what opens them, and the keys derived from it
 //!  derivation   PBKDF2 and scrypt, within bounds
 //!  cipher       AES and triple DES in CBC
 //!  traditional  OpenSSL's older form, read only
@@ -13,6 +14,7 @@
 mod cipher;
 mod derivation;
 mod passphrase;
+mod salt;
 #[cfg(test)]
 mod tests;
 mod traditional;
@@ -28,6 +30,7 @@ use zeroize::Zeroizing;
 
 use self::cipher::Cipher;
 pub use self::passphrase::Passphrase;
+pub use self::salt::Salt;
 use super::key::{KeyError, PrivateKey, Secret};
 use super::{Container, armor};
 
@@ -67,6 +70,11 @@ pub enum EncryptedError {
 /// Says whether the first private key of a PEM text is under a passphrase.
 pub fn is_encrypted(text: &[u8]) -> bool {
     first(text).is_some_and(|block| block.encrypted)
+}
+
+/// Says whether it is so as encrypted PKCS#8, and in no older form.
+pub fn is_encrypted_pkcs8(text: &[u8]) -> bool {
+    first(text).is_some_and(|block| block.encrypted && block.label == LABEL)
 }
 
 fn first(text: &[u8]) -> Option<armor::Block> {
@@ -117,12 +125,20 @@ pub fn decrypt(text: &[u8], passphrase: Option<&Passphrase>) -> Result<PrivateKe
 /// # Errors
 /// [`EncryptedError::Key`] when the key cannot be encoded, or the kernel has no random numbers.
 pub fn encrypt(key: &PrivateKey, passphrase: &Passphrase) -> Result<Secret, EncryptedError> {
+    encrypt_by(key, passphrase, passphrase.salt()?)
+}
+
+/// The same by a salt that others write by, too: what they all wrote is opened by deriving once.
+///
+/// # Errors
+/// As for [`encrypt`].
+pub fn encrypt_by(key: &PrivateKey, passphrase: &Passphrase, salt: Salt) -> Result<Secret, EncryptedError> {
     let text = key.to_pem(Container::Pkcs8)?;
     let block = first(text.reveal()).ok_or(KeyError::Unreadable)?;
     let plain: Zeroizing<Vec<u8>> = block.body.map_err(EncryptedError::Damaged)?;
     let mut iv = [0_u8; 16];
     getrandom::fill(&mut iv).map_err(|error| KeyError::Random(error.to_string()))?;
-    let kdf = Kdf::Pbkdf2(Pbkdf2Params::hmac_sha256(ITERATIONS, &passphrase.salt()?).map_err(library)?);
+    let kdf = Kdf::Pbkdf2(Pbkdf2Params::hmac_sha256(ITERATIONS, salt.octets()).map_err(library)?);
     let encryption = pbes2::EncryptionScheme::Aes256Cbc { iv };
     let cipher = Cipher::of(&encryption)?;
     let derived = passphrase.derived(passphrase.octets(), &kdf, cipher.key_size())?;

@@ -2,32 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use der::Encode;
 use pkcs5::pbes2::Kdf;
 use zeroize::Zeroizing;
 
-use super::{EncryptedError, derivation, library};
+use super::{EncryptedError, Salt, derivation, library};
 use crate::pki::key::KeyError;
-
-/// Octets of salt in what is written (NIST SP 800-132 section 5.1 asks for 16).
-const SALT: usize = 16;
 
 /// What opens keys at rest. Wiped when dropped, never printed.
 pub struct Passphrase {
     octets: Zeroizing<Vec<u8>>,
     /// A file of one line, with its end.
     whole: Option<Zeroizing<Vec<u8>>>,
-    derived: Mutex<Derived>,
+    salt: Mutex<Option<Salt>>,
+    derived: Mutex<BTreeMap<How, Arc<OnceLock<Result<Derived, EncryptedError>>>>>,
 }
 
-/// Derived keys by how they were derived, and from which octets.
-#[derive(Default)]
-struct Derived {
-    salt: Option<[u8; SALT]>,
-    keys: BTreeMap<(Vec<u8>, usize, usize), Zeroizing<Vec<u8>>>,
-}
+/// A derived key, wiped when the last who uses it is gone.
+pub(super) type Derived = Arc<Zeroizing<Vec<u8>>>;
+/// How one was derived, how long it is, and from which octets, by their number.
+type How = (Vec<u8>, usize, usize);
 
 impl fmt::Debug for Passphrase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,7 +58,7 @@ impl Passphrase {
         if octets.is_empty() {
             return Err(EncryptedError::EmptyPassphrase);
         }
-        Ok(Self { octets, whole, derived: Mutex::default() })
+        Ok(Self { octets, whole, salt: Mutex::default(), derived: Mutex::default() })
     }
 
     /// What is written by.
@@ -75,32 +71,20 @@ impl Passphrase {
         [Some(&self.octets), self.whole.as_ref()].into_iter().flatten().map(|octets| octets.as_slice())
     }
 
-    /// The salt of all that is written.
-    pub(super) fn salt(&self) -> Result<[u8; SALT], KeyError> {
-        let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(salt) = derived.salt {
-            return Ok(salt);
+    /// The salt of all that is written, unless another is given.
+    pub(super) fn salt(&self) -> Result<Salt, KeyError> {
+        let mut chosen = self.salt.lock().unwrap_or_else(PoisonError::into_inner);
+        match *chosen {
+            Some(salt) => Ok(salt),
+            None => Ok(*chosen.insert(Salt::random().map_err(KeyError::Random)?)),
         }
-        let mut salt = [0_u8; SALT];
-        getrandom::fill(&mut salt).map_err(|error| KeyError::Random(error.to_string()))?;
-        derived.salt = Some(salt);
-        Ok(salt)
     }
 
     /// A key of so many octets, derived from one of the candidates; of two who ask for the same, one waits.
-    pub(super) fn derived(
-        &self,
-        octets: &[u8],
-        kdf: &Kdf,
-        size: usize,
-    ) -> Result<Zeroizing<Vec<u8>>, EncryptedError> {
+    pub(super) fn derived(&self, octets: &[u8], kdf: &Kdf, size: usize) -> Result<Derived, EncryptedError> {
         let how = (kdf.to_der().map_err(library)?, size, octets.len());
-        let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = derived.keys.get(&how) {
-            return Ok(key.clone());
-        }
-        let key = derivation::derive(octets, kdf, size)?;
-        derived.keys.insert(how, key.clone());
-        Ok(key)
+        let slot =
+            Arc::clone(self.derived.lock().unwrap_or_else(PoisonError::into_inner).entry(how).or_default());
+        slot.get_or_init(|| derivation::derive(octets, kdf, size).map(Arc::new)).clone()
     }
 }

@@ -64,6 +64,12 @@ pub(super) fn alternative_names(
     if once.is_empty() { Ok(None) } else { extension(critical, &SubjectAltName(once)).map(Some) }
 }
 
+/// It is only taken with an OCSP response stapled to it: the feature `status_request` (RFC 7633 section 4).
+pub(super) fn must_staple() -> Result<Extension, X509Error> {
+    let extn_value = OctetString::new(vec![STATUS_REQUEST].to_der()?)?;
+    Ok(Extension { extn_id: TLS_FEATURE, critical: false, extn_value })
+}
+
 /// Who signed it, by the identifier of the key.
 pub(super) fn authority_key(identifier: &[u8]) -> Result<Extension, X509Error> {
     let key_identifier = Some(OctetString::new(identifier)?);
@@ -92,6 +98,9 @@ fn key_usage(role: &Role, rsa: bool) -> FlagSet<KeyUsages> {
     }
 }
 
+// RFC 7633 section 6; RFC 6066 section 1.1.
+const TLS_FEATURE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.24");
+const STATUS_REQUEST: u8 = 5;
 // RFC 5280 section 4.2.1.12.
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");

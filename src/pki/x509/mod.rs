@@ -36,7 +36,7 @@ use super::key::{KeyError, PrivateKey, public_digest};
 use super::serial::Serial;
 
 pub use name::{AlternativeName, Name};
-pub use request::{Request, read_request, request};
+pub use request::{Request, read_request, request, stapled_request};
 
 /// What a certificate is for; decides its extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +154,29 @@ pub fn issue(
     issuer: Issuer<'_>,
     digest: Digest,
 ) -> Result<Issued, X509Error> {
+    issue_with(profile, subject_public_key, issuer, digest, None)
+}
+
+/// Makes one that is only taken with an OCSP response stapled to it (RFC 7633).
+///
+/// # Errors
+/// As for [`issue`].
+pub fn issue_stapled(
+    profile: &Profile<'_>,
+    subject_public_key: &[u8],
+    issuer: Issuer<'_>,
+    digest: Digest,
+) -> Result<Issued, X509Error> {
+    issue_with(profile, subject_public_key, issuer, digest, Some(extension::must_staple()?))
+}
+
+fn issue_with(
+    profile: &Profile<'_>,
+    subject_public_key: &[u8],
+    issuer: Issuer<'_>,
+    digest: Digest,
+    more: Option<Extension>,
+) -> Result<Issued, X509Error> {
     let subject = profile.subject.to_der()?;
     let (authority, key) = match issuer {
         Issuer::Itself(key) => (Authority::itself(profile, &subject, key)?, key),
@@ -174,6 +197,8 @@ pub fn issue(
     if not_after <= profile.now {
         return Err(X509Error::Profile("a certificate must end after the present time"));
     }
+    let mut extensions = extension::of_certificate(profile, &public_key, &authority.key_identifier)?;
+    extensions.extend(more);
     let certificate = TbsCertificate {
         version: Version::V3,
         serial_number: SerialNumber::new(&profile.serial.to_octets())?,
@@ -181,7 +206,7 @@ pub fn issue(
         issuer: Any::from_der(&authority.subject)?,
         validity: Validity::new(signed::time(not_before)?, signed::time(not_after)?),
         subject: Any::from_der(&subject)?,
-        extensions: extension::of_certificate(profile, &public_key, &authority.key_identifier)?,
+        extensions,
         subject_public_key_info: public_key,
     };
     Ok(Issued { der: signed::sign(&certificate.to_der()?, key, digest)?, not_before, not_after })

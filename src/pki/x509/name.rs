@@ -89,12 +89,14 @@ pub enum AlternativeName {
     Dns(String),
     /// An address.
     Address(IpAddr),
+    /// A mailbox, in ASCII: what a certificate of a person has.
+    Email(String),
 }
 
 impl fmt::Display for AlternativeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns(name) => f.write_str(name),
+            Self::Dns(name) | Self::Email(name) => f.write_str(name),
             Self::Address(address) => write!(f, "{address}"),
         }
     }
@@ -117,6 +119,10 @@ impl AlternativeName {
             Self::Address(IpAddr::V6(address)) => {
                 Ok(GeneralName::IpAddress(OctetString::new(address.octets())?))
             }
+            Self::Email(mailbox) if !mailbox.bytes().all(|octet| octet.is_ascii_graphic()) => {
+                Err(X509Error::Field { field: "e-mail", value: mailbox.clone(), why: "is not ASCII" })
+            }
+            Self::Email(mailbox) => Ok(GeneralName::Rfc822Name(Ia5String::new(mailbox)?)),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use der::asn1::{Any, SetOfVec};
 use der::{Decode, Encode, Sequence};
 use x509_cert::attr::{Attribute, Attributes};
+use x509_cert::ext::Extension;
 use x509_cert::request::{ExtensionReq, Version};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use x509_parser::certification_request::X509CertificationRequest;
@@ -23,7 +24,7 @@ use crate::pki::signature::verify_signature;
 pub struct Request {
     /// Attributes of the subject in their order, by short name where there is one.
     pub subject: Vec<(String, String)>,
-    /// The names of the SAN that it asks for, in their order; other kinds than DNS and IP are left out.
+    /// The names of the SAN that it asks for, in their order; other kinds than DNS, IP and e-mail are left out.
     pub alternative_names: Vec<AlternativeName>,
     /// The public key, as `subjectPublicKeyInfo` in DER.
     pub spki: Vec<u8>,
@@ -44,9 +45,33 @@ pub fn request(
     key: &PrivateKey,
     digest: Digest,
 ) -> Result<Vec<u8>, X509Error> {
+    let names = extension::alternative_names(alternative_names, subject.is_empty())?;
+    signed_request(subject, names.into_iter().collect(), key, digest)
+}
+
+/// Makes a request for a certificate that is only taken with an OCSP response stapled to it (RFC 7633).
+///
+/// # Errors
+/// As for [`request`].
+pub fn stapled_request(
+    subject: &Name,
+    alternative_names: &[AlternativeName],
+    key: &PrivateKey,
+    digest: Digest,
+) -> Result<Vec<u8>, X509Error> {
+    let names = extension::alternative_names(alternative_names, subject.is_empty())?;
+    signed_request(subject, names.into_iter().chain([extension::must_staple()?]).collect(), key, digest)
+}
+
+fn signed_request(
+    subject: &Name,
+    wanted: Vec<Extension>,
+    key: &PrivateKey,
+    digest: Digest,
+) -> Result<Vec<u8>, X509Error> {
     let mut attributes = Attributes::new();
-    if let Some(names) = extension::alternative_names(alternative_names, subject.is_empty())? {
-        attributes.insert(Attribute::try_from(ExtensionReq(vec![names]))?)?;
+    if !wanted.is_empty() {
+        attributes.insert(Attribute::try_from(ExtensionReq(wanted))?)?;
     }
     let content = RequestInfo {
         version: Version::V1,
@@ -81,6 +106,7 @@ pub fn read_request(der: &[u8]) -> Result<Request, X509Error> {
             alternative_names.extend(names.general_names.iter().filter_map(|name| match name {
                 GeneralName::DNSName(name) => Some(AlternativeName::Dns(name.to_ascii_lowercase())),
                 GeneralName::IPAddress(octets) => inspect::address(octets).map(AlternativeName::Address),
+                GeneralName::RFC822Name(mailbox) => Some(AlternativeName::Email((*mailbox).to_owned())),
                 _ => None,
             }));
         }
@@ -104,7 +130,7 @@ impl Request {
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.alternative_names.iter().filter_map(|name| match name {
             AlternativeName::Address(address) => Some(*address),
-            AlternativeName::Dns(_) => None,
+            AlternativeName::Dns(_) | AlternativeName::Email(_) => None,
         })
     }
 }

@@ -3,6 +3,7 @@
 mod list;
 mod objects;
 pub mod place;
+mod set;
 
 use std::io::{self, Write};
 
@@ -14,8 +15,8 @@ use crate::manager::run::World;
 ///
 /// It lies in files beneath the top directory, or in PostgreSQL where ssl-mgr.conf says so:
 ///
-/// [inventory]
-/// postgres = "postgresql://manager@db.example.com/pki?sslmode=verify-full"
+///     [inventory]
+///     postgres = "postgresql://manager@db.example.com/pki?sslmode=verify-full"
 ///
 /// What is not in there is taken as by psql: from PGHOST and the other variables, a service file, ~/.pgpass.
 #[derive(Debug, clap::Args)]
@@ -30,6 +31,9 @@ enum Command {
     List(list::List),
     Show(list::Show),
     Add(objects::Add),
+    Set(set::Set),
+    Enable(set::Enable),
+    Disable(set::Disable),
     Remove(objects::Remove),
     Import(Import),
     Export(Export),
@@ -68,8 +72,11 @@ pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> 
     match &arguments.command {
         Command::List(asked) => asked.run(open()?.as_mut()),
         Command::Show(asked) => asked.run(open()?.as_mut()),
-        Command::Add(asked) => change(open()?.as_mut(), Change::Add(asked.object(world.now)?)),
-        Command::Remove(asked) => change(open()?.as_mut(), Change::Remove(asked.reference()?)),
+        Command::Add(asked) => change(open()?.as_mut(), &[Change::Add(asked.object(world.now)?)]),
+        Command::Set(asked) => change(open()?.as_mut(), &[asked.change(world.now)?]),
+        Command::Enable(asked) => change(open()?.as_mut(), &asked.changes(world.now)),
+        Command::Disable(asked) => change(open()?.as_mut(), &asked.changes(world.now)),
+        Command::Remove(asked) => change(open()?.as_mut(), &[Change::Remove(asked.reference()?)]),
         Command::Import(asked) => {
             let mut from = place::named(world, &asked.from)?;
             carry(from.as_mut(), open()?.as_mut())
@@ -82,8 +89,8 @@ pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> 
     }
 }
 
-fn change(inventory: &mut dyn Inventory, change: Change) -> Result<Status, Failure> {
-    inventory.change(&[change])?;
+fn change(inventory: &mut dyn Inventory, changes: &[Change]) -> Result<Status, Failure> {
+    inventory.change(changes)?;
     Ok(Status::Done)
 }
 

@@ -42,6 +42,16 @@ pub fn named<'a>(world: &World<'a>, text: &str) -> Result<Box<dyn Inventory + 'a
     Ok(Box::new(Files::new(world.root, &directory)))
 }
 
+/// A database into which a machine reports: that is all that it may do there, so nothing else is looked at.
+pub fn reporter(text: &str) -> Result<Postgres, Failure> {
+    // A password is the caller's own, whichever root is reported.
+    let connector = Connector::new(&Root::open(Path::new("/"))?, &surroundings(), text)?;
+    for warning in &connector.warnings {
+        writeln!(io::stderr().lock(), "warning: {warning}")?;
+    }
+    Ok(Postgres::unchecked(connector, "")?)
+}
+
 type Open = fn(Connector, &str) -> Result<Postgres, crate::manager::inventory::store::InventoryError>;
 
 fn postgres(world: &World<'_>, text: &str, open: Open) -> Result<Postgres, Failure> {

@@ -5,11 +5,14 @@ mod table;
 
 use std::io::{self, IsTerminal, Write};
 
-use super::{Failure, Status, text};
+use super::{Failure, Status, operation, text};
 use crate::manager::run::World;
 use crate::manager::status::status;
 
-/// Show every certificate, until when it is valid and when it is renewed
+/// Show every certificate, until when it is valid and when it is renewed; or how an inventory stands
+///
+/// Where an inventory is kept: how many certificates and instances there are, what is due next and when, and which
+/// hosts could not be served lately. Else every service of the tree.
 ///
 /// Only reads, whatever state the tree is in. On a terminal a table; else, and with --long, every version in the
 /// layout of ssl-mgr.
@@ -24,12 +27,19 @@ pub struct Arguments {
     /// Write JSON
     #[arg(long)]
     json: bool,
-    /// Which services
+    #[command(flatten)]
+    choice: operation::Choice,
+    /// Which services, or which certificates of the inventory
     #[arg(value_name = "SELECTION")]
     selection: Vec<String>,
 }
 
 pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
+    let (words, choice) = (arguments.selection.as_slice(), &arguments.choice);
+    if operation::is_meant(world, words)? {
+        return operation::status::run(world, words, choice, arguments.json);
+    }
+    operation::refuse(choice.is_given())?;
     let seen = status(world, &arguments.selection)?;
     let mut out = io::stdout().lock();
     if arguments.json {

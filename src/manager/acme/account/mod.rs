@@ -10,6 +10,7 @@
 //! comes back to the same account.
 
 mod certbot;
+mod serverpki;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -427,6 +428,7 @@ async fn register(client: &Client, key: &PrivateKey, settings: &Settings) -> Res
 }
 
 pub use certbot::import;
+pub use serverpki::adopt;
 
 #[cfg(test)]
 mod tests {

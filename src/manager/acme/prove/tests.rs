@@ -123,7 +123,7 @@ impl Bench {
 
     fn run_at<T>(&self, listen: &str, act: impl FnOnce(&Provers<'_>) -> T) -> T {
         let (root, top) = (&self.root, self.directory.path().to_owned());
-        let world = World { root, top, now: clock::now(), host: OWN.to_owned(), tell: |_| {} };
+        let world = World { root, top, config: None, now: clock::now(), host: OWN.to_owned(), tell: |_| {} };
         let shell = |host: &str, script: &str, input: &[u8]| self.shell(host, script, input);
         let tell = |line: &str| held(&self.told).push(line.to_owned());
         let tree = Tree::new(root, &world.top);

@@ -13,6 +13,16 @@ fn defaults() {
     assert!(!configuration.is_broken);
 }
 
+fn mailed(mail: Mail) -> Site {
+    let inventory = Inventory { is_configured: true, mail: Some(mail), ..Inventory::default() };
+    Site { inventory, ..Site::default() }
+}
+
+fn relayed(server: &str, port: u16) -> Mail {
+    let way = MailWay::Relay(Primary { server: server.into(), port });
+    Mail { to: vec!["a@example.com".into()], from: None, subject: None, way }
+}
+
 #[test]
 fn every_key_at_the_top_or_in_globals() {
     let path = |path: &str| PathBuf::from(path);
@@ -35,11 +45,48 @@ fn every_key_at_the_top_or_in_globals() {
             "[inventory]\npostgres = 'service=fleet'\nprepublish_days = 14",
             Site {
                 inventory: Inventory {
+                    is_configured: true,
                     postgres: Some("service=fleet".into()),
                     policy: Policy { prepublish_days: 14, ..Policy::default() },
+                    ..Inventory::default()
                 },
                 ..Site::default()
             },
+        ),
+        (
+            "[inventory]\nmail_to = 'a@example.com'",
+            mailed(Mail {
+                to: vec!["a@example.com".into()],
+                from: None,
+                subject: None,
+                way: MailWay::Command(vec!["/usr/sbin/sendmail".into(), "-t".into()]),
+            }),
+        ),
+        (
+            "[inventory]\nmail_to = ['a@example.com', 'b@example.com']\nmail_from = 'pki@example.com'\n\
+             mail_subject = 'Certificates'\nmail_command = '/usr/bin/msmtp -t -a \"the fleet\"'",
+            mailed(Mail {
+                to: vec!["a@example.com".into(), "b@example.com".into()],
+                from: Some("pki@example.com".into()),
+                subject: Some("Certificates".into()),
+                way: MailWay::Command(["/usr/bin/msmtp", "-t", "-a", "the fleet"].map(str::to_owned).into()),
+            }),
+        ),
+        (
+            "[inventory]\nmail_to = 'a@example.com'\nmail_relay = 'Mail.example.com'",
+            mailed(relayed("mail.example.com", 25)),
+        ),
+        (
+            "[inventory]\nmail_to = 'a@example.com'\nmail_relay = 'mail.example.com:587'",
+            mailed(relayed("mail.example.com", 587)),
+        ),
+        (
+            "[inventory]\nmail_to = 'a@example.com'\nmail_relay = '[2001:db8::1]:26'",
+            mailed(relayed("2001:db8::1", 26)),
+        ),
+        (
+            "[inventory]\nmail_to = 'a@example.com'\nmail_relay = '2001:db8::1'",
+            mailed(relayed("2001:db8::1", 25)),
         ),
         ("metrics_file = 'm.prom'", Site { metrics: Some(path("/t/m.prom")), ..Site::default() }),
         (

@@ -36,6 +36,31 @@ fn faults_of_the_site() {
             "[inventory]\npostgres = 'hots=x password=geheim'\n",
             "ssl-mgr.conf:2:12: postgres: \"hots\" is no parameter of a connection",
         ),
+        (
+            "mail to no address",
+            "[inventory]\nmail_to = 'a@example.com\"\\nBcc: b@example.com'\n",
+            "ssl-mgr.conf:2:11: ",
+        ),
+        (
+            "mail to a line of a head",
+            "[inventory]\nmail_to = \"a@example.com\\nBcc: b@example.com\"\n",
+            "ssl-mgr.conf:2:11: ",
+        ),
+        (
+            "mail from nobody",
+            "[inventory]\nmail_to = 'a@example.com'\nmail_from = 'pki'\n",
+            "ssl-mgr.conf:3:13: pki is no address of mail; write for example hostmaster@example.com",
+        ),
+        (
+            "two ways of mail",
+            "[inventory]\nmail_to = 'a@example.com'\nmail_command = 'x'\nmail_relay = 'y'\n",
+            "ssl-mgr.conf:4:14: mail goes by mail_command or by mail_relay; write one",
+        ),
+        (
+            "a port of mail",
+            "[inventory]\nmail_to = 'a@example.com'\nmail_relay = 'y:smtp'\n",
+            "ssl-mgr.conf:3:14: the port of mail_relay is 1 to 65535",
+        ),
         ("too early", "[inventory]\nprepublish_days = 3\n", "ssl-mgr.conf:2:19: "),
         (
             "a path in two lines",

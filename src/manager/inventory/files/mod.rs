@@ -5,12 +5,17 @@
 //! TOPDIR/inventory/certificates/NAME/certificate.toml
 //! TOPDIR/inventory/certificates/NAME/ID/instance.toml
 //! TOPDIR/inventory/certificates/NAME/ID/rsa/{cert,chain,key}.pem, likewise ec
+//! TOPDIR/inventory/reports/HOST.json                 what machines say of themselves
 //! TOPDIR/inventory/.reseed/                          lock, journal
 //! ```
 //!
 //! All changes of a step are one transaction. Each certificate has files of its own, so that a change writes a
 //! few files however many certificates there are, and none of them grows without limit.
 
+mod keys;
+mod read;
+mod reports;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -20,13 +25,16 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
+use self::standing::{standing, troubles};
+use self::text::Common;
 use super::events::{Event, Record};
 use super::model::{
-    Certificate, Checked, Instance, KeyAlgorithm, KeyData, KeyInfo, Name, Object, Objects, Outcome,
-    Reference, Refusal, Rule,
+    Alteration, AtRest, Certificate, Checked, Instance, KeyAlgorithm, KeyData, Name, Object, Objects,
+    Reference, Refusal, Rule, ServiceKey, Target,
 };
-use super::schedule::{Stage, Standing};
-use super::store::{Change, Contents, Inventory, InventoryError};
+use super::schedule::Standing;
+use super::store::{Anew, Change, Contents, Each, Inventory, InventoryError, Trouble};
+use crate::manager::fleet::{Gathering, HostReport};
 use crate::pki::key::Secret;
 use crate::system::root::{Lock, PathError, Root};
 use crate::transaction::{self, Change as FileChange, Place, Staged, own_attributes, recover};
@@ -97,59 +105,10 @@ impl<'a> Files<'a> {
         self.certificates().join(text::directory(name))
     }
 
-    fn read_objects(&self) -> Result<(Objects, i64), InventoryError> {
-        let path = self.directory.join(OBJECTS);
-        let Some(content) = self.root.text(&path)? else { return Ok((Objects::default(), 1)) };
-        let (mut objects, next) = text::objects(&path, &content)?;
-        for directory in self.root.names(&self.certificates())? {
-            let path = self.certificates().join(directory).join(CERTIFICATE);
-            // A directory without it was begun and never came to be.
-            let Some(content) = self.root.text(&path)? else { continue };
-            let (name, certificate) = text::certificate(&path, &content)?;
-            objects.certificates.insert(name, certificate);
-        }
-        Ok((objects, next))
-    }
-
-    fn checked(&self) -> Result<(Checked, i64), InventoryError> {
-        let (objects, next) = self.read_objects()?;
+    fn checked(&self) -> Result<(Checked, Common), InventoryError> {
+        let (objects, common) = self.read_objects()?;
         let checked = Checked::new(objects).map_err(InventoryError::Refused)?;
-        Ok((checked, next))
-    }
-
-    fn read_instances(&self, name: &Name) -> Result<Vec<Instance>, InventoryError> {
-        let directory = self.certificate(name);
-        let mut found = Vec::new();
-        for entry in self.root.names(&directory)? {
-            let Some(id) = entry.to_str().and_then(|entry| entry.parse::<i64>().ok()) else { continue };
-            let path = directory.join(&entry).join(INSTANCE);
-            let Some(content) = self.root.text(&path)? else { continue };
-            found.push(text::instance(&path, &content, name, id)?);
-        }
-        found.sort_by_key(|instance: &Instance| instance.id);
-        Ok(found)
-    }
-
-    fn read_keys(&self, instance: &Instance) -> Result<Vec<KeyData>, InventoryError> {
-        let directory = self.certificate(&instance.certificate).join(instance.id.to_string());
-        let mut infos: Vec<&KeyInfo> = instance.keys.iter().collect();
-        infos.sort();
-        let read = |info: &KeyInfo| {
-            let directory = directory.join(info.algorithm.to_string());
-            let file = |name: &str| self.root.read(&directory.join(name));
-            let words = |name: &str| -> Result<String, InventoryError> {
-                let content = file(name)?;
-                String::from_utf8(content)
-                    .map_err(|_| PathError::refused(&directory.join(name), "is no text in PEM").into())
-            };
-            Ok(KeyData {
-                info: info.clone(),
-                certificate: words("cert.pem")?,
-                chain: words("chain.pem")?,
-                key: Secret::new(file("key.pem")?),
-            })
-        };
-        infos.into_iter().map(read).collect()
+        Ok((checked, common))
     }
 
     /// Writes all at once.
@@ -168,8 +127,8 @@ impl<'a> Files<'a> {
         Ok(staged.swap()?.commit()?.finish()?)
     }
 
-    fn objects_change(&self, objects: &Objects, next: i64) -> Result<FileChange, InventoryError> {
-        Ok(file(self.directory.join(OBJECTS), text::of_objects(objects, next)?))
+    fn objects_change(&self, objects: &Objects, common: Common) -> Result<FileChange, InventoryError> {
+        Ok(file(self.directory.join(OBJECTS), text::of_objects(objects, common)?))
     }
 
     fn certificate_change(&self, name: &Name, it: &Certificate) -> Result<FileChange, InventoryError> {
@@ -227,8 +186,8 @@ impl<'a> Files<'a> {
 
     fn change_held(&mut self, changes: &[Change]) -> Result<(), InventoryError> {
         self.refuse_leftovers()?;
-        let (mut checked, next) = self.checked()?;
-        let (mut touched, mut gone, mut common) = (BTreeSet::new(), BTreeSet::new(), false);
+        let (mut checked, common) = self.checked()?;
+        let (mut touched, mut gone, mut shared) = (BTreeSet::new(), BTreeSet::new(), false);
         for change in changes {
             let certificate = match change {
                 Change::Add(object) => owner(object),
@@ -242,11 +201,13 @@ impl<'a> Files<'a> {
                     | Reference::Tlsa { certificate: name, .. }
                     | Reference::Target { certificate: name, .. },
                 ) => Some(name.clone()),
-                Change::Remove(_) => None,
+                Change::Alter(Alteration::Certificate(name, _), _) => Some(name.clone()),
+                Change::Alter(..) | Change::Remove(_) => None,
             };
-            common |= certificate.is_none();
+            shared |= certificate.is_none();
             match change {
                 Change::Add(object) => checked.add(object.clone())?,
+                Change::Alter(alteration, now) => checked.alter(alteration, *now)?,
                 Change::Remove(reference) => checked.remove(reference)?,
             }
             if let (Change::Remove(Reference::Certificate(name)), _) = (change, &certificate) {
@@ -272,8 +233,8 @@ impl<'a> Files<'a> {
                 None => {}
             }
         }
-        if common || self.root.status(&self.directory.join(OBJECTS))?.is_none() {
-            files.push(self.objects_change(objects, next)?);
+        if shared || self.root.status(&self.directory.join(OBJECTS))?.is_none() {
+            files.push(self.objects_change(objects, common)?);
         }
         self.write(files)?;
         old.iter().for_each(|(name, id)| self.tidy(name, *id));
@@ -312,6 +273,19 @@ impl Inventory for Files<'_> {
         Ok(self.read_objects()?.0)
     }
 
+    fn objects_of(&mut self, names: &[Name]) -> Result<Objects, InventoryError> {
+        let mut objects = self.read_some(names)?.0;
+        let named = objects.certificates.values();
+        let targets: Vec<&Target> = named.clone().flat_map(|it| &it.targets).collect();
+        let services: BTreeSet<&ServiceKey> = named.flat_map(|it| &it.services).collect();
+        let hosts: BTreeSet<&Name> = targets.iter().map(|target| &target.host).collect();
+        let places: BTreeSet<&Name> = targets.iter().filter_map(|target| target.place.as_ref()).collect();
+        objects.services.retain(|key, _| services.contains(key));
+        objects.hosts.retain(|name, _| hosts.contains(name));
+        objects.places.retain(|name, _| places.contains(name));
+        Ok(objects)
+    }
+
     fn instances(&mut self) -> Result<Vec<Instance>, InventoryError> {
         let objects = self.read_objects()?.0;
         let mut found = Vec::new();
@@ -322,11 +296,40 @@ impl Inventory for Files<'_> {
         Ok(found)
     }
 
+    fn instances_of(&mut self, certificate: &Name) -> Result<Vec<Instance>, InventoryError> {
+        self.read_instances(certificate)
+    }
+
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
-        match self.instances()?.iter().find(|known| known.id == instance) {
-            Some(instance) => self.read_keys(instance),
+        match self.find_instance(instance)? {
+            Some(instance) => self.read_keys(&instance),
             None => Ok(Vec::new()),
         }
+    }
+
+    fn at_rest(&mut self) -> Result<AtRest, InventoryError> {
+        Ok(self.read_common()?.map(|(_, common)| common.at_rest).unwrap_or_default())
+    }
+
+    fn stored_keys(&mut self, each: &mut Each<'_>) -> Result<(), InventoryError> {
+        self.each_key(each)
+    }
+
+    fn keep_keys(&mut self, at_rest: AtRest, anew: &mut Anew<'_>) -> Result<(), InventoryError> {
+        self.hold()?;
+        let done = self.keep_held(at_rest, anew);
+        self.let_go();
+        done
+    }
+
+    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError> {
+        instances.iter().map(|instance| self.read_keys(instance)).collect()
+    }
+
+    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError> {
+        let mut found = troubles(self.instances()?);
+        found.truncate(most);
+        Ok(found)
     }
 
     fn standings(
@@ -334,12 +337,12 @@ impl Inventory for Files<'_> {
         some: Option<&[Name]>,
         each: &mut dyn FnMut(Standing),
     ) -> Result<(), InventoryError> {
-        let objects = self.read_objects()?.0;
-        let some: Option<BTreeSet<&Name>> = some.map(|names| names.iter().collect());
+        let objects = match some {
+            Some(some) => self.read_some(some)?.0,
+            None => self.read_objects()?.0,
+        };
         for (name, certificate) in &objects.certificates {
-            if some.as_ref().is_none_or(|some| some.contains(name)) {
-                each(standing(&objects, name, certificate, &self.read_instances(name)?));
-            }
+            each(standing(&objects, name, certificate, &self.read_instances(name)?));
         }
         Ok(())
     }
@@ -389,28 +392,30 @@ impl Inventory for Files<'_> {
         self.root.sync_all(&BTreeSet::from([self.directory.as_path()]))?;
         let most = instances.iter().map(|(instance, _)| instance.id).max().unwrap_or_default();
         let next = contents.next.max(most + 1);
-        let text = text::of_objects(checked.objects(), next)?;
+        let common = Common { next, at_rest: contents.at_rest };
+        let text = text::of_objects(checked.objects(), common)?;
         transaction::replace(self.root, &self.directory.join(OBJECTS), text.as_bytes(), PRIVATE)?;
         self.let_go();
         Ok(())
     }
 
     fn contents(&mut self) -> Result<Contents, InventoryError> {
-        let (objects, next) = self.read_objects()?;
+        let (objects, Common { next, at_rest }) = self.read_objects()?;
         let mut instances = Vec::new();
         for instance in self.instances()? {
             let keys = self.read_keys(&instance)?;
             instances.push((instance, keys));
         }
-        Ok(Contents { objects, instances, next })
+        Ok(Contents { objects, instances, next, at_rest })
     }
 
     /// The lock is claimed, and with it everything.
     fn claim(&mut self, names: &[Name], most: usize) -> Result<Vec<Name>, InventoryError> {
         self.hold()?;
-        let objects = self.read_objects()?.0;
-        let free = |name: &&Name| objects.certificates.contains_key(name) && !self.claimed.contains(name);
-        let taken: Vec<Name> = names.iter().filter(free).take(most).cloned().collect();
+        let objects = self.read_some(names)?.0;
+        // The lock is ours, and so is everything.
+        let known = |name: &&Name| objects.certificates.contains_key(name);
+        let taken: Vec<Name> = names.iter().filter(known).take(most).cloned().collect();
         self.claimed.extend(taken.iter().cloned());
         self.let_go();
         Ok(taken)
@@ -425,7 +430,7 @@ impl Inventory for Files<'_> {
         if !self.claimed.contains(certificate) || self.lock.is_none() {
             return Err(InventoryError::ClaimLost(certificate.clone()));
         }
-        let (objects, mut next) = self.read_objects()?;
+        let (objects, common) = self.read_some([certificate])?;
         let before =
             objects.certificates.get(certificate).cloned().ok_or_else(|| {
                 Refusal::new(Rule::Unknown, format!("there is no certificate {certificate}"))
@@ -437,7 +442,7 @@ impl Inventory for Files<'_> {
             certificate: before.clone(),
             instances: known.values().cloned().collect(),
         };
-        let (mut began, mut files, first) = (None, Vec::new(), next);
+        let (mut began, mut files, mut next) = (None, Vec::new(), common.next);
         for event in events {
             record.follow(event, next, now)?;
             match event {
@@ -446,6 +451,7 @@ impl Inventory for Files<'_> {
                     next += 1;
                 }
                 Event::Issued { instance, keys, .. } => {
+                    common.at_rest.suits(before.subject, keys)?;
                     if let Some(instance) = record.instances.iter().find(|it| it.id == *instance) {
                         files.extend(self.key_changes(instance, keys));
                     }
@@ -464,8 +470,8 @@ impl Inventory for Files<'_> {
         if record.certificate != before {
             files.push(self.certificate_change(certificate, &record.certificate)?);
         }
-        if next != first {
-            files.push(self.objects_change(&objects, next)?);
+        if next != common.next {
+            files.push(self.objects_change(&objects, Common { next, ..common })?);
         }
         self.write(files)?;
         gone.iter().for_each(|id| self.tidy(certificate, *id));
@@ -477,38 +483,16 @@ impl Inventory for Files<'_> {
         self.let_go();
         Ok(())
     }
-}
 
-/// How a certificate stands.
-fn standing(objects: &Objects, name: &Name, certificate: &Certificate, instances: &[Instance]) -> Standing {
-    let hosts = certificate.hosts();
-    let ttl = |key| objects.services.get(key).map(|service: &super::model::Service| service.tlsa.ttl);
-    let stage = |instance: &Instance| {
-        let done = |host: &&&Name| {
-            instance.deliveries.get(**host).is_some_and(|delivery| delivery.outcome == Outcome::Done)
-        };
-        let missing = hosts.len() - hosts.iter().filter(done).count();
-        Stage {
-            id: instance.id,
-            state: instance.state,
-            whole: instance.is_whole(),
-            not_before: instance.not_before,
-            not_after: instance.not_after,
-            published: instance.published,
-            touched: instance.about.updated.or(instance.about.created),
-            missing: u32::try_from(missing).unwrap_or(u32::MAX),
-        }
-    };
-    Standing {
-        certificate: name.clone(),
-        subject: certificate.subject,
-        kind: certificate.kind,
-        disabled: certificate.disabled,
-        algorithms: certificate.algorithms,
-        must_staple: certificate.must_staple,
-        tlsa_ttl: certificate.services.iter().filter_map(ttl).max(),
-        authorized_until: certificate.authorized_until,
-        reminded: certificate.reminded,
-        instances: instances.iter().map(stage).collect(),
+    fn report(&mut self, report: &HostReport, now: OffsetDateTime) -> Result<(), InventoryError> {
+        reports::keep(self, report, now)
+    }
+
+    fn gather(&mut self, gathering: &mut Gathering) -> Result<(), InventoryError> {
+        reports::gather(self, gathering)
+    }
+
+    fn forget(&mut self, host: &Name) -> Result<bool, InventoryError> {
+        reports::forget(self, host)
     }
 }

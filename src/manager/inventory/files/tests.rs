@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::manager::inventory::model::{About, Algorithms, DistHost, Kind, SubjectType};
+use crate::manager::inventory::model::{About, Algorithms, DistHost, KeyInfo, Kind, SubjectType};
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()

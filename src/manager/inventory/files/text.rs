@@ -6,9 +6,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::super::model::{Certificate, Instance, Name, Objects};
+use super::super::model::{AtRest, Certificate, Instance, Name, Objects};
 use super::super::store::InventoryError;
 use crate::fault::Fault;
+use crate::pki::encrypted::Salt;
 
 /// The version that this program writes, and the only one that it reads.
 const VERSION: u32 = 1;
@@ -23,6 +24,9 @@ struct ObjectsText {
     version: u32,
     /// The number of the next instance.
     next_instance: i64,
+    /// Where keys are encrypted, by which salt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_salt: Option<Salt>,
     #[serde(flatten)]
     objects: Objects,
 }
@@ -38,6 +42,21 @@ struct CertificateText {
 struct InstanceText {
     version: u32,
     instance: Instance,
+}
+
+/// What all objects have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Common {
+    /// The number of the next instance.
+    pub next: i64,
+    /// How keys are kept.
+    pub at_rest: AtRest,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self { next: 1, at_rest: AtRest::Clear }
+    }
 }
 
 fn read<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Fault> {
@@ -56,20 +75,21 @@ fn write(value: &impl Serialize) -> Result<String, InventoryError> {
     toml::to_string(value).map_err(|error| InventoryError::Unusable(format!("cannot be written: {error}")))
 }
 
-/// Services, hosts and places, and the number of the next instance.
-pub fn objects(path: &Path, text: &str) -> Result<(Objects, i64), Fault> {
-    let ObjectsText { objects, next_instance, .. } = read(path, text)?;
+/// Services, hosts and places, and what all have in common.
+pub fn objects(path: &Path, text: &str) -> Result<(Objects, Common), Fault> {
+    let ObjectsText { objects, next_instance, key_salt, .. } = read(path, text)?;
     if !objects.certificates.is_empty() {
         return Err(Fault::whole(path, "certificates have files of their own"));
     }
-    Ok((objects, next_instance))
+    Ok((objects, Common { next: next_instance, at_rest: key_salt.into() }))
 }
 
 /// The text of services, hosts and places.
-pub fn of_objects(objects: &Objects, next_instance: i64) -> Result<String, InventoryError> {
+pub fn of_objects(objects: &Objects, common: Common) -> Result<String, InventoryError> {
     let Objects { services, hosts, places, .. } = objects.clone();
     let objects = Objects { services, hosts, places, ..Objects::default() };
-    write(&ObjectsText { version: VERSION, next_instance, objects })
+    let Common { next: next_instance, at_rest } = common;
+    write(&ObjectsText { version: VERSION, next_instance, key_salt: at_rest.salt(), objects })
 }
 
 /// A certificate with its name.

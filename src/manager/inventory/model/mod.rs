@@ -7,6 +7,8 @@
 //!
 //! The rules that the objects keep together are in `objects`; the database has the same in triggers.
 
+mod alteration;
+mod at_rest;
 mod certificate;
 mod instance;
 mod name;
@@ -18,6 +20,8 @@ mod service;
 mod tests;
 mod words;
 
+pub use alteration::{Alteration, CertificateParts, HostParts, Part, PlaceParts, ServiceParts};
+pub use at_rest::AtRest;
 pub use certificate::{Certificate, DistHost, Target};
 pub use instance::{Delivery, Instance, KeyData, KeyInfo, Outcome};
 pub use name::Name;

@@ -43,6 +43,11 @@ impl Name {
         }
     }
 
+    /// What a site's own authority is called where nothing else is said, as with serverPKI.
+    pub fn of_own_authority() -> Self {
+        Self("Local CA".to_owned())
+    }
+
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -5,7 +5,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Certificate, DistHost, Name, Place, Refusal, Rule, Service, ServiceKey, Target};
+use time::OffsetDateTime;
+
+use super::{
+    About, Alteration, Certificate, DistHost, Name, Place, Refusal, Rule, Service, ServiceKey, Target,
+};
 
 /// Everything but the instances, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +216,37 @@ impl Checked {
             self.subjects.insert(alt.clone(), name.clone());
         }
         self.objects.certificates.insert(name, certificate);
+        Ok(())
+    }
+
+    /// Changes an object. All objects are looked at again: what one says decides what others may.
+    ///
+    /// # Errors
+    /// [`Rule::Unknown`] when it is not there, and the rule that the object would break; nothing is changed.
+    pub fn alter(&mut self, alteration: &Alteration, now: OffsetDateTime) -> Result<(), Refusal> {
+        let mut objects = self.objects.clone();
+        match alteration {
+            Alteration::Certificate(name, parts) => {
+                let found = objects.certificates.get_mut(name).ok_or_else(|| unknown("certificate", name))?;
+                parts.apply(found, now);
+            }
+            Alteration::Host(name, parts) => {
+                let found = objects.hosts.get_mut(name).ok_or_else(|| unknown("host", name))?;
+                parts.apply(found, now);
+            }
+            Alteration::Place(name, parts) => {
+                let found = objects.places.get_mut(name).ok_or_else(|| unknown("place", name))?;
+                parts.apply(found, now);
+            }
+            Alteration::Service(key, parts) => {
+                let found = objects.services.get_mut(key).ok_or_else(|| unknown("service", key))?;
+                parts.apply(found, now);
+            }
+        }
+        match Self::new(objects) {
+            Ok(checked) => *self = checked,
+            Err(refusals) => return refusals.into_iter().next().map_or(Ok(()), Err),
+        }
         Ok(())
     }
 

@@ -23,6 +23,8 @@ pub enum Rule {
     SameFile,
     /// An instance cannot go from its state to that one.
     Transition,
+    /// A private key is encrypted, or is not, against what is said of all.
+    AtRest,
 }
 
 impl Rule {

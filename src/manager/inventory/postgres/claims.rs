@@ -39,7 +39,7 @@ pub fn begin(
     Ok(session)
 }
 
-/// Claims some certificates.
+/// Claims some certificates. What is ours already, since our connection broke while we worked at it, is ours again.
 pub fn claim(
     transaction: &mut Transaction<'_>,
     session: i32,
@@ -62,7 +62,7 @@ pub fn claim(
              SELECT c.id FROM reseed.certificates c
              JOIN reseed.subjects s ON s.certificate = c.id AND s.main
              LEFT JOIN reseed.claims k ON k.certificate = c.id
-             WHERE lower(s.name COLLATE \"C\") = ANY ($1) AND (k.certificate IS NULL
+             WHERE lower(s.name COLLATE \"C\") = ANY ($1) AND (k.certificate IS NULL OR k.session = $5
                  OR k.session <> ALL ($2) AND k.orphaned < now() - make_interval(secs => $3))
              LIMIT $4 FOR NO KEY UPDATE OF c SKIP LOCKED
          ), taken AS (
@@ -70,7 +70,7 @@ pub fn claim(
              SELECT id, $5, $6 FROM free
              ON CONFLICT (certificate) DO UPDATE
                  SET session = excluded.session, manager = excluded.manager, since = now(), orphaned = NULL
-                 WHERE k.session <> ALL ($2) AND k.orphaned < now() - make_interval(secs => $3)
+                 WHERE k.session = $5 OR k.session <> ALL ($2) AND k.orphaned < now() - make_interval(secs => $3)
              RETURNING certificate
          )
          SELECT s.name FROM taken JOIN reseed.subjects s ON s.certificate = taken.certificate AND s.main",

@@ -3,20 +3,27 @@
 //! ```text
 //!  parameters  tls  connect     how a server is reached, as users of libpq expect
 //!  schema                       our tables, versioned; the rules are in there, too
-//!  read  write  claims          what is asked, what is changed, who works at what
+//!  read  claims                 what is asked; who works at what
+//!  objects  alter  record  fill what is changed; rows has what all of them need
+//!  keys                         how private keys are kept, and all of them written anew
+//!  reports                      what machines say of themselves
 //!  serverpki                    the tables of serverPKI, taken over
-
 //! ```
 
+mod alter;
 mod claims;
 pub mod connect;
+mod fill;
+mod keys;
+mod objects;
 pub mod parameters;
 mod read;
+mod record;
+mod reports;
+mod rows;
 pub mod schema;
 pub mod serverpki;
-
 mod tls;
-mod write;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,9 +34,10 @@ use time::OffsetDateTime;
 pub use connect::{Connector, Surroundings};
 
 use super::events::Event;
-use super::model::{Instance, KeyData, Name, Objects, Refusal, Rule};
+use super::model::{AtRest, Instance, KeyData, Name, Objects, Refusal, Rule};
 use super::schedule::Standing;
-use super::store::{Change, Contents, Inventory, InventoryError};
+use super::store::{Anew, Change, Contents, Each, Inventory, InventoryError, Trouble};
+use crate::manager::fleet::{Gathering, HostReport};
 
 /// An inventory in PostgreSQL.
 pub struct Postgres {
@@ -104,12 +112,42 @@ impl Inventory for Postgres {
         self.snapshot(read::objects)
     }
 
+    fn objects_of(&mut self, names: &[Name]) -> Result<Objects, InventoryError> {
+        self.snapshot(|transaction| read::objects_of(transaction, names))
+    }
+
     fn instances(&mut self) -> Result<Vec<Instance>, InventoryError> {
         self.snapshot(|transaction| read::instances(transaction, None))
     }
 
+    fn instances_of(&mut self, certificate: &Name) -> Result<Vec<Instance>, InventoryError> {
+        self.snapshot(|transaction| read::instances(transaction, Some(certificate)))
+    }
+
     fn keys(&mut self, instance: i64) -> Result<Vec<KeyData>, InventoryError> {
         self.snapshot(|transaction| read::keys(transaction, instance))
+    }
+
+    fn at_rest(&mut self) -> Result<AtRest, InventoryError> {
+        self.snapshot(|transaction| keys::at_rest(transaction, keys::Lock::Nothing))
+    }
+
+    fn stored_keys(&mut self, each: &mut Each<'_>) -> Result<(), InventoryError> {
+        self.snapshot(|transaction| keys::each(transaction, each))
+    }
+
+    fn keep_keys(&mut self, at_rest: AtRest, anew: &mut Anew<'_>) -> Result<(), InventoryError> {
+        self.transact(|transaction| keys::keep(transaction, at_rest, anew))
+    }
+
+    fn keys_of(&mut self, instances: &[Instance]) -> Result<Vec<Vec<KeyData>>, InventoryError> {
+        let ids: Vec<i64> = instances.iter().map(|instance| instance.id).collect();
+        let mut found = self.snapshot(|transaction| read::keys_of(transaction, &ids))?;
+        Ok(ids.iter().map(|id| found.remove(id).unwrap_or_default()).collect())
+    }
+
+    fn troubles(&mut self, most: usize) -> Result<Vec<Trouble>, InventoryError> {
+        self.snapshot(|transaction| read::troubles(transaction, most))
     }
 
     fn standings(
@@ -121,11 +159,13 @@ impl Inventory for Postgres {
     }
 
     fn change(&mut self, changes: &[Change]) -> Result<(), InventoryError> {
-        self.transact(|transaction| changes.iter().try_for_each(|change| write::change(transaction, change)))
+        self.transact(|transaction| {
+            changes.iter().try_for_each(|change| objects::change(transaction, change))
+        })
     }
 
     fn fill(&mut self, contents: &Contents) -> Result<(), InventoryError> {
-        self.transact(|transaction| write::fill(transaction, contents))
+        self.transact(|transaction| fill::fill(transaction, contents))
     }
 
     fn contents(&mut self) -> Result<Contents, InventoryError> {
@@ -150,7 +190,7 @@ impl Inventory for Postgres {
         let session = self.session()?;
         let recorded = self.transact(|transaction| {
             claims::hold(transaction, session, certificate)?;
-            write::record(transaction, certificate, events, now)
+            record::record(transaction, certificate, events, now)
         });
         if matches!(recorded, Err(InventoryError::ClaimLost(_))) {
             self.held.remove(certificate);
@@ -163,6 +203,20 @@ impl Inventory for Postgres {
         self.transact(|transaction| claims::release(transaction, session, certificate))?;
         self.held.remove(certificate);
         Ok(())
+    }
+
+    fn report(&mut self, report: &HostReport, _now: OffsetDateTime) -> Result<(), InventoryError> {
+        reports::keep(self, report)
+    }
+
+    fn gather(&mut self, gathering: &mut Gathering) -> Result<(), InventoryError> {
+        self.snapshot(|transaction| reports::gather(transaction, gathering))
+    }
+
+    fn forget(&mut self, host: &Name) -> Result<bool, InventoryError> {
+        let host = host.folded();
+        let gone = self.client()?.execute("DELETE FROM reseed.reports WHERE host = $1", &[&host])?;
+        Ok(gone > 0)
     }
 }
 

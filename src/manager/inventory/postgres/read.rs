@@ -12,7 +12,8 @@ use super::super::model::{
     Word,
 };
 use super::super::schedule::{Stage, Standing};
-use super::super::store::{Contents, InventoryError};
+use super::super::store::{Contents, InventoryError, Trouble};
+use super::keys;
 use crate::pki::key::Secret;
 
 type Time = Option<OffsetDateTime>;
@@ -46,29 +47,61 @@ fn service_key(row: &Row) -> Result<ServiceKey, Refusal> {
 
 /// All objects.
 pub fn objects(transaction: &mut Transaction<'_>) -> Result<Objects, InventoryError> {
-    let mut objects = Objects::default();
-    for row in transaction.query("SELECT * FROM reseed.services", &[])? {
+    let certificates = certificates(transaction, None)?;
+    around(transaction, certificates, &None)
+}
+
+/// Some certificates, with what they name.
+pub fn objects_of(transaction: &mut Transaction<'_>, names: &[Name]) -> Result<Objects, InventoryError> {
+    let certificates = certificates(transaction, Some(names))?;
+    let main = certificates.keys().map(Name::folded).collect();
+    around(transaction, certificates, &Some(main))
+}
+
+/// Certificates, with what those of these names refer to, or with everything.
+fn around(
+    transaction: &mut Transaction<'_>,
+    certificates: BTreeMap<Name, Certificate>,
+    only: &Option<Vec<String>>,
+) -> Result<Objects, InventoryError> {
+    let mut objects = Objects { certificates, ..Objects::default() };
+    let all = "SELECT v.* FROM reseed.services v WHERE $1::text[] IS NULL OR v.id IN (
+            SELECT cs.service FROM reseed.certificate_services cs
+            JOIN reseed.subjects s ON s.certificate = cs.certificate AND s.main
+            WHERE lower(s.name COLLATE \"C\") = ANY ($1))";
+    for row in transaction.query(all, &[only])? {
         let tlsa = row.get::<_, &str>("tlsa").parse()?;
         objects.services.insert(service_key(&row)?, Service { tlsa, about: about(&row) });
     }
-    for row in transaction.query("SELECT * FROM reseed.hosts", &[])? {
+    let mut ids: BTreeMap<i64, Name> = BTreeMap::new();
+    let all = "SELECT h.* FROM reseed.hosts h WHERE $1::text[] IS NULL OR h.id IN (
+            SELECT t.host FROM reseed.targets t
+            JOIN reseed.subjects s ON s.certificate = t.certificate AND s.main
+            WHERE lower(s.name COLLATE \"C\") = ANY ($1))";
+    for row in transaction.query(all, &[only])? {
         let host = DistHost { jail_root: row.get("jail_root"), about: about(&row), jails: BTreeMap::new() };
-        objects.hosts.insert(name(&row, "fqdn")?, host);
+        let name = name(&row, "fqdn")?;
+        ids.insert(row.get("id"), name.clone());
+        objects.hosts.insert(name, host);
     }
-    let jails = "SELECT j.*, h.fqdn FROM reseed.jails j JOIN reseed.hosts h ON h.id = j.host";
-    for row in transaction.query(jails, &[])? {
-        if let Some(host) = objects.hosts.get_mut(&name(&row, "fqdn")?) {
+    let some: Option<Vec<i64>> = only.is_some().then(|| ids.keys().copied().collect());
+    let all = "SELECT * FROM reseed.jails WHERE $1::bigint[] IS NULL OR host = ANY ($1)";
+    for row in transaction.query(all, &[&some])? {
+        if let Some(host) = ids.get(&row.get("host")).and_then(|name| objects.hosts.get_mut(name)) {
             host.jails.insert(name(&row, "name")?, about(&row));
         }
     }
-    for row in transaction.query("SELECT * FROM reseed.places", &[])? {
+    let all = "SELECT p.* FROM reseed.places p WHERE $1::text[] IS NULL OR p.id IN (
+            SELECT t.place FROM reseed.targets t
+            JOIN reseed.subjects s ON s.certificate = t.certificate AND s.main
+            WHERE lower(s.name COLLATE \"C\") = ANY ($1))";
+    for row in transaction.query(all, &[only])? {
         objects.places.insert(name(&row, "name")?, place(&row)?);
     }
-    objects.certificates = certificates(transaction, None)?;
     Ok(objects)
 }
 
-fn place(row: &Row) -> Result<Place, Refusal> {
+pub(super) fn place(row: &Row) -> Result<Place, Refusal> {
     Ok(Place {
         file_type: word::<FileType>(row, "file_type")?,
         cert_path: row.get("cert_path"),
@@ -83,18 +116,18 @@ fn place(row: &Row) -> Result<Place, Refusal> {
     })
 }
 
-/// Certificates by name: one, or all.
+/// Certificates by name: some, or all.
 pub fn certificates(
     transaction: &mut Transaction<'_>,
-    only: Option<&Name>,
+    only: Option<&[Name]>,
 ) -> Result<BTreeMap<Name, Certificate>, InventoryError> {
-    let only = only.map(Name::folded);
+    let only: Option<Vec<String>> = only.map(|names| names.iter().map(Name::folded).collect());
     let mut found = BTreeMap::new();
     let mut names: BTreeMap<i64, Name> = BTreeMap::new();
     let main =
         "SELECT c.*, s.name, s.remarks AS main_remarks, s.created AS main_created, s.updated AS main_updated
         FROM reseed.certificates c JOIN reseed.subjects s ON s.certificate = c.id AND s.main
-        WHERE $1::text IS NULL OR lower(s.name COLLATE \"C\") = $1";
+        WHERE $1::text[] IS NULL OR lower(s.name COLLATE \"C\") = ANY ($1)";
     for row in transaction.query(main, &[&only])? {
         let main = About {
             remarks: row.get("main_remarks"),
@@ -233,23 +266,60 @@ pub fn keys(transaction: &mut Transaction<'_>, instance: i64) -> Result<Vec<KeyD
     rows.iter().map(|row| Ok(key_data(row)?)).collect()
 }
 
+/// Certificates and keys of some instances, by their numbers.
+pub fn keys_of(
+    transaction: &mut Transaction<'_>,
+    instances: &[i64],
+) -> Result<BTreeMap<i64, Vec<KeyData>>, InventoryError> {
+    let mut found: BTreeMap<i64, Vec<KeyData>> = BTreeMap::new();
+    let some = "SELECT * FROM reseed.instance_keys WHERE instance = ANY ($1) ORDER BY algorithm DESC";
+    for row in transaction.query(some, &[&instances])? {
+        found.entry(row.get("instance")).or_default().push(key_data(&row)?);
+    }
+    Ok(found)
+}
+
+/// Deliveries that did not end well.
+pub fn troubles(transaction: &mut Transaction<'_>, most: usize) -> Result<Vec<Trouble>, InventoryError> {
+    let query = "SELECT s.name, h.fqdn, d.* FROM reseed.deliveries d
+        JOIN reseed.instances i ON i.id = d.instance JOIN reseed.hosts h ON h.id = d.host
+        JOIN reseed.subjects s ON s.certificate = i.certificate AND s.main
+        WHERE d.outcome <> 'done' AND i.state IN ('issued', 'prepublished', 'deployed')
+        ORDER BY d.at DESC, lower(s.name COLLATE \"C\") LIMIT $1";
+    let rows = transaction.query(query, &[&i64::try_from(most).unwrap_or(i64::MAX)])?;
+    let trouble = |row: &Row| {
+        Ok(Trouble {
+            certificate: name(row, "name")?,
+            instance: row.get("instance"),
+            host: name(row, "fqdn")?,
+            delivery: Delivery {
+                at: row.get("at"),
+                outcome: word::<Outcome>(row, "outcome")?,
+                says: row.get("says"),
+            },
+        })
+    };
+    rows.iter().map(trouble).collect()
+}
+
 /// Everything.
 pub fn contents(transaction: &mut Transaction<'_>) -> Result<Contents, InventoryError> {
     let objects = objects(transaction)?;
-    let mut keys: BTreeMap<i64, Vec<KeyData>> = BTreeMap::new();
+    let mut of: BTreeMap<i64, Vec<KeyData>> = BTreeMap::new();
     for row in transaction.query("SELECT * FROM reseed.instance_keys ORDER BY algorithm DESC", &[])? {
-        keys.entry(row.get("instance")).or_default().push(key_data(&row)?);
+        of.entry(row.get("instance")).or_default().push(key_data(&row)?);
     }
     let all = instances(transaction, None)?.into_iter();
     let instances = all.map(|instance| {
-        let keys = keys.remove(&instance.id).unwrap_or_default();
+        let keys = of.remove(&instance.id).unwrap_or_default();
         (instance, keys)
     });
     let instances = instances.collect();
     let next =
         "SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END FROM reseed.instances_id_seq";
     let next = transaction.query_one(next, &[])?.get(0);
-    Ok(Contents { objects, instances, next })
+    let at_rest = keys::at_rest(transaction, keys::Lock::Nothing)?;
+    Ok(Contents { objects, instances, next, at_rest })
 }
 
 /// How certificates stand, one after the other: nothing is kept in memory.

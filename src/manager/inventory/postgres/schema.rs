@@ -6,7 +6,11 @@ use super::super::store::InventoryError;
 use super::failed;
 
 /// Every step, in order: the first makes version 1.
-const STEPS: [&str; 1] = [include_str!("schema/0001_inventory.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/0001_inventory.sql"),
+    include_str!("schema/0002_settings.sql"),
+    include_str!("schema/0003_reports.sql"),
+];
 
 /// The version that this program reads and writes.
 pub const VERSION: i32 = STEPS.len() as i32;
@@ -34,9 +38,17 @@ pub fn check(client: &mut Client) -> Result<(), InventoryError> {
     server(client)?;
     match version(client)? {
         VERSION => Ok(()),
-        0 => Err(InventoryError::Unusable(
-            "the database has no inventory; make one by `reseed manager inventory migrate`".into(),
-        )),
+        0 => {
+            let theirs = client.query_one("SELECT to_regclass('pki.certinstances') IS NOT NULL", &[])?.get(0);
+            let says = match theirs {
+                true => {
+                    "the database has only the tables of serverPKI; take them over by \
+                     `reseed manager inventory migrate`"
+                }
+                false => "the database has no inventory; make one by `reseed manager inventory migrate`",
+            };
+            Err(InventoryError::Unusable(says.into()))
+        }
         older if older < VERSION => Err(InventoryError::Unusable(format!(
             "the inventory has version {older} of its tables, and this program wants {VERSION}; \
              run `reseed manager inventory migrate`"

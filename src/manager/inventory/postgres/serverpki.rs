@@ -7,13 +7,14 @@ use sha2::Digest as _;
 use time::OffsetDateTime;
 
 use super::super::model::{
-    About, Algorithms, Certificate, Delivery, DistHost, FileType, Instance, KeyAlgorithm, KeyData, KeyInfo,
-    Kind, Mode, Name, Objects, Outcome, Place, Refusal, Rule, Service, ServiceKey, State, SubjectType,
-    Target, Word, second,
+    About, Algorithms, AtRest, Certificate, Delivery, DistHost, FileType, Instance, KeyAlgorithm, KeyData,
+    KeyInfo, Kind, Mode, Name, Objects, Outcome, Place, Refusal, Rule, Service, ServiceKey, State,
+    SubjectType, Target, Word, second,
 };
 use super::super::store::{Contents, InventoryError};
 use super::Postgres;
 use crate::pki::bundle;
+use crate::pki::encrypted::Salt;
 use crate::pki::inspect;
 use crate::pki::key::Secret;
 
@@ -125,8 +126,13 @@ impl<'a, 'b> Reading<'a, 'b> {
         if !self.refusals.is_empty() {
             return Err(InventoryError::Refused(self.refusals));
         }
-        let contents = Contents { objects: self.objects, instances, next };
-        Ok(Found { contents, notes: self.notes, rows, keys_encrypted: row.get(0) })
+        let keys_encrypted: bool = row.get(0);
+        let at_rest = match keys_encrypted {
+            true => AtRest::Encrypted { salt: Salt::random().map_err(InventoryError::Unusable)? },
+            false => AtRest::Clear,
+        };
+        let contents = Contents { objects: self.objects, instances, next, at_rest };
+        Ok(Found { contents, notes: self.notes, rows, keys_encrypted })
     }
 
     /// Takes what could be read; what could not is told with its row.

@@ -11,6 +11,7 @@
 //! taken as done because it was begun.
 
 mod action;
+mod ahead;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 pub use action::{Action, Next, Reason, Step, minute};
+pub use ahead::ahead;
 
 use super::model::{Algorithms, Kind, Name, State, SubjectType};
 

@@ -243,3 +243,29 @@ fn every_pair_of_states_has_an_answer() {
         }
     }
 }
+
+/// The moment before, nothing of it is due; at that moment it is.
+#[test]
+fn what_is_due_next_and_when() {
+    use Kind::{Le, Local};
+    use State::{Archived, Deployed, Issued, Prepublished, Reserved};
+    let policy = Policy::default();
+    let cases: Vec<(&str, Kind, Vec<Stage>, Option<(i64, &str)>)> = vec![
+        ("nothing happens by itself", Le, vec![], None),
+        ("deployed, fresh", Le, vec![stage(1, Deployed, 80)], Some((50, "issue"))),
+        ("deployed, fresh, local", Local, vec![stage(1, Deployed, 80)], Some((50, "remind"))),
+        ("published", Le, vec![stage(1, Deployed, 20), stage(2, Prepublished, 80)], Some((19, "deploy"))),
+        ("issued in vain", Local, vec![stage(1, Deployed, 80), stage(2, Issued, 70)], Some((50, "remind"))),
+        ("begun", Local, vec![Stage { touched: Some(NOW), ..stage(1, Reserved, 0) }], Some((1, "discard"))),
+        ("kept", Local, vec![Stage { touched: Some(NOW), ..stage(1, Archived, -1) }], Some((365, "discard"))),
+    ];
+    for (name, kind, instances, expected) in cases {
+        let standing = standing(kind, instances);
+        let next = ahead(&standing, &policy, NOW);
+        let found = next.as_ref().map(|(at, action)| ((*at - NOW).whole_days(), action.step.name()));
+        assert_eq!(found, expected, "{name}");
+        let Some((at, action)) = next else { continue };
+        assert!(due(&standing, &policy, at).contains(&action), "{name}");
+        assert!(!due(&standing, &policy, at - Duration::SECOND).contains(&action), "{name}");
+    }
+}

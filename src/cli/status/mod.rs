@@ -1,5 +1,8 @@
 //! `reseed status`
 
+mod push;
+mod report;
+
 use std::io::{self, Write};
 
 use super::{Failure, Status, text};
@@ -7,8 +10,22 @@ use crate::plan::{Action, Request};
 use crate::reseed::{Outlook, World, look};
 
 /// Show who the machine is, what is stale and why, and what is held back
+///
+/// With --push the same goes to the inventory of the site, where `reseed manager fleet` puts together what all
+/// machines say: with the certificates that lie here and the fingerprints of keys, and never with a secret. Where it
+/// goes stands in /etc/reseed/reseed.toml:
+///
+/// [fleet]
+/// push = "postgresql://db.example.com/pki?sslmode=verify-full"
+///
+/// or the directory of an inventory, or ssh://[user@]host, where `reseed manager fleet receive` is called. When that
+/// fails, the status is shown all the same, and the exit status is 1.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Arguments {
+    /// Report to the inventory of the site, too
+    #[arg(long)]
+    push: bool,
     /// Write JSON
     #[arg(long)]
     json: bool,
@@ -16,8 +33,16 @@ pub struct Arguments {
 
 pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
     let seen = look(world, &Request::default())?;
+    show(&seen, arguments.json)?;
+    if arguments.push {
+        push::push(world, &seen.settings.fleet, &report::report(world, &seen)?)?;
+    }
+    Ok(if seen.faults.is_empty() { Status::Done } else { Status::Wrong })
+}
+
+fn show(seen: &Outlook, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if arguments.json {
+    if json {
         text::json(
             &mut out,
             &serde_json::json!({
@@ -34,11 +59,10 @@ pub fn run(world: World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
                 "faults": seen.faults,
                 "notes": seen.notes,
             }),
-        )?;
+        )
     } else {
-        write(&mut out, &seen)?;
+        write(&mut out, seen)
     }
-    Ok(if seen.faults.is_empty() { Status::Done } else { Status::Wrong })
 }
 
 fn write(out: &mut impl Write, seen: &Outlook) -> io::Result<()> {

@@ -7,6 +7,11 @@
 //!  challenges.toml   written before anything is there, so that it never stays for good
 //!  zones             one message for each, or its file; the program once for all
 //! ```
+//!
+//! `tlsa` brings the difference of a group's records into its zone, `rrsets` all records of some names.
+
+mod rrsets;
+mod tlsa;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,10 +26,12 @@ use super::tsig::Key;
 use super::update::{Change, Refusal, update};
 use super::{Data, Missing, Progress, Record, Zone, resolvers};
 use crate::manager::config::{Primary, Purpose, Site};
-use crate::manager::dane;
 use crate::manager::tree::Tree;
 use crate::system::{clock, process};
 use crate::transaction::replace;
+
+pub use rrsets::Rrsets;
+pub use tlsa::Replaced;
 
 /// What was published and may still be there, beneath the manager's own directory.
 const CHALLENGES: &str = "challenges.toml";
@@ -32,8 +39,6 @@ const CHALLENGES: &str = "challenges.toml";
 const DEADLINE: Duration = Duration::from_secs(120);
 /// Zones that are changed at a time.
 const MOST_UPDATES: usize = 8;
-/// Seconds that a TLSA record without a time to live of its own gets, as with ssl-mgr.
-const TLSA_TTL: u32 = 1800;
 
 /// Changes zones.
 #[derive(Debug)]
@@ -57,15 +62,6 @@ pub struct Placed {
 /// What was published, in the order in which it was wanted; what could not be, says why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Publication(pub Vec<Result<Placed, String>>);
-
-/// What has become of TLSA records.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Replaced {
-    /// Those that are in their zones now.
-    pub added: Publication,
-    /// What was left out, and why.
-    pub notes: Vec<String>,
-}
 
 /// Where the records of one zone go.
 type Target = (Way, String);
@@ -333,53 +329,6 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Says whether the TLSA records of an apex domain are changed by dynamic update.
-    pub fn updates_tlsa(&self, apex: &str) -> bool {
-        self.entry(apex, Purpose::Tlsa).is_some()
-    }
-
-    /// Replaces TLSA records of an apex domain by dynamic update: the difference, in one message for each zone.
-    /// `old` are those that were published before.
-    ///
-    /// # Errors
-    /// In words; the zones are as they were, or that is not known.
-    pub fn replace_tlsa(
-        &self,
-        apex: &str,
-        old: &[dane::Record],
-        new: &[dane::Record],
-    ) -> Result<Replaced, String> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut replaced = Replaced::default();
-        let (changes, outside) = difference(apex, old, new);
-        replaced.notes.extend(outside.into_iter().map(|owner| {
-            format!("the TLSA records of {owner} belong to a zone other than {apex}, and are left out")
-        }));
-        let names: Vec<String> = changes.iter().map(|change| target(change).name.clone()).collect();
-        let mut zones: BTreeMap<Target, Vec<Change>> = BTreeMap::new();
-        for (change, place) in changes.into_iter().zip(self.finder().places(&names)) {
-            let place = place?;
-            let way = self.entry(&place.name, Purpose::Tlsa).ok_or_else(|| {
-                format!("there is no [[dns_update]] for the TLSA records of {}", place.name)
-            })?;
-            let renamed = |record: Record| Record { name: place.name.clone(), ..record };
-            let change = match change {
-                Change::Add { record, ttl } => {
-                    let record = renamed(record);
-                    replaced.added.0.push(Ok(Placed { zone: place.zone.clone(), record: record.clone() }));
-                    Change::Add { record, ttl }
-                }
-                Change::Delete(record) => Change::Delete(renamed(record)),
-            };
-            zones.entry((way, place.zone.apex)).or_default().push(change);
-        }
-        let updates: Vec<(&Target, Vec<Change>)> =
-            zones.iter().map(|(target, changes)| (target, changes.clone())).collect();
-        let failed: Vec<String> =
-            self.update(&updates).into_values().map(|refusal| refusal.to_string()).collect();
-        if failed.is_empty() { Ok(replaced) } else { Err(failed.join("; ")) }
-    }
-
     fn finder(&self) -> Finder<'a> {
         Finder::new(self.site, resolvers::of_system(self.tree.root()), self.patience)
     }
@@ -430,78 +379,4 @@ impl<'a> Publisher<'a> {
 
 fn record(challenge: &Challenge) -> Record {
     Record { name: challenge.owner.clone(), data: Data::Txt(challenge.value.clone()) }
-}
-
-fn target(change: &Change) -> &Record {
-    let (Change::Add { record, .. } | Change::Delete(record)) = change;
-    record
-}
-
-/// What makes the new records of the old ones, and the owners that are not in the apex domain. What is added
-/// comes first: at no moment is there a name without any.
-fn difference(apex: &str, old: &[dane::Record], new: &[dane::Record]) -> (Vec<Change>, BTreeSet<String>) {
-    let mut outside = BTreeSet::new();
-    let mut set = |records: &[dane::Record]| -> BTreeMap<Record, u32> {
-        let mut set = BTreeMap::new();
-        for record in records {
-            let owner = record.owner.to_ascii_lowercase();
-            if !is_within(&owner, apex) {
-                outside.insert(owner);
-                continue;
-            }
-            let dane::Record { usage, selector, matching, .. } = *record;
-            let data = Data::Tlsa { usage, selector, matching, association: record.data.clone() };
-            set.insert(Record { name: owner, data }, record.ttl.unwrap_or(TLSA_TTL));
-        }
-        set
-    };
-    let (old, new) = (set(old), set(new));
-    let added = new.iter().filter(|(record, ttl)| old.get(record) != Some(ttl));
-    let mut changes: Vec<Change> =
-        added.map(|(record, ttl)| Change::Add { record: record.clone(), ttl: *ttl }).collect();
-    let deleted = old.into_keys().filter(|record| !new.contains_key(record));
-    changes.extend(deleted.map(Change::Delete));
-    (changes, outside)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tlsa(owner: &str, data: u8, ttl: Option<u32>) -> dane::Record {
-        dane::Record { owner: owner.into(), ttl, usage: 3, selector: 1, matching: 1, data: vec![data; 32] }
-    }
-
-    #[test]
-    fn differences() {
-        let (smtp, web) = ("_25._tcp.mx.example.com", "_443._tcp.example.com");
-        let shown = |changes: &[Change]| -> Vec<String> {
-            let one = |change: &Change| match change {
-                Change::Add { record, ttl } => format!("+{} {ttl}", record.name),
-                Change::Delete(record) => format!("-{}", record.name),
-            };
-            changes.iter().map(one).collect()
-        };
-        let (a, b) = (tlsa(smtp, 1, None), tlsa(web, 2, Some(60)));
-        let (longer, other) = (tlsa(web, 2, Some(120)), tlsa("_25._tcp.mx.other.test", 3, None));
-        // name, old, new, changes, outside
-        let cases = [
-            ("nothing", vec![], vec![], vec![], 0),
-            ("the same", vec![a.clone(), b.clone()], vec![b.clone(), a.clone()], vec![], 0),
-            (
-                "one comes, one goes",
-                vec![a.clone()],
-                vec![b.clone()],
-                vec![format!("+{web} 60"), format!("-{smtp}")],
-                0,
-            ),
-            ("another time to live", vec![b.clone()], vec![longer], vec![format!("+{web} 120")], 0),
-            ("twice", vec![], vec![a.clone(), a.clone()], vec![format!("+{smtp} 1800")], 0),
-            ("elsewhere", vec![other.clone()], vec![a, other], vec![format!("+{smtp} 1800")], 1),
-        ];
-        for (case, old, new, expected, outside) in cases {
-            let (changes, left_out) = difference("example.com", &old, &new);
-            assert_eq!((shown(&changes), left_out.len()), (expected, outside), "{case}");
-        }
-    }
 }
