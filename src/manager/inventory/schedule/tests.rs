@@ -250,7 +250,8 @@ fn what_is_due_next_and_when() {
     use Kind::{Le, Local};
     use State::{Archived, Deployed, Issued, Prepublished, Reserved};
     let policy = Policy::default();
-    let cases: Vec<(&str, Kind, Vec<Stage>, Option<(i64, &str)>)> = vec![
+    type Case<'a> = (&'a str, Kind, Vec<Stage>, Option<(i64, &'a str)>);
+    let cases: Vec<Case<'_>> = vec![
         ("nothing happens by itself", Le, vec![], None),
         ("deployed, fresh", Le, vec![stage(1, Deployed, 80)], Some((50, "issue"))),
         ("deployed, fresh, local", Local, vec![stage(1, Deployed, 80)], Some((50, "remind"))),
