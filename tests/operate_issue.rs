@@ -299,6 +299,20 @@ fn the_key_of_an_authority_is_never_in_clear() {
         };
         assert!(opens("correct horse") && !opens("wrong"));
 
+        // Where all keys are to be encrypted, new ones are; what is exported is in clear.
+        site.runs(&["keys", "encrypt"], 0);
+        site.add("kept.example", local(SubjectType::Server, Algorithms::Both));
+        site.runs(&["issue", "kept.example"], 0);
+        let kept = site.only("kept.example");
+        for data in site.inventory().keys(kept.id).unwrap() {
+            assert!(data.key.reveal().starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+        }
+        let files = site.exported(kept.id);
+        for algorithm in ["rsa", "ec"] {
+            let file = |what: &str| &files[&format!("{what}-{}-{algorithm}.pem", kept.id)];
+            fits(file("cert"), file("key"));
+        }
+
         // A wrong passphrase is told once, and nothing is reserved.
         for number in 0..3 {
             site.add(&format!("host{number}.example"), local(SubjectType::Server, Algorithms::Ec));
@@ -306,7 +320,7 @@ fn the_key_of_an_authority_is_never_in_clear() {
         site.passphrase("battery staple");
         let refused = site.runs(&["issue", "--all"], 1);
         assert_eq!(refused.matches("this is not its passphrase").count(), 1, "{refused}");
-        assert_eq!(site.instances().len(), 1, "nothing was reserved");
+        assert_eq!(site.instances().len(), 2, "nothing was reserved");
         let refused = site.runs(&["ca"], 1);
         assert!(refused.contains("this is not its passphrase"), "{refused}");
         assert_eq!(site.instances()[&name("Local CA")].len(), 1);
@@ -341,7 +355,7 @@ fn issuing_all_never_makes_an_authority() {
         "{refused}"
     );
     site.add("b.example", local(SubjectType::Server, Algorithms::Ec));
-    let refused = site.runs(&["issue", "-i", "b.example"], 1);
+    let refused = site.runs(&["issue", "--include", "b.example"], 1);
     assert!(refused.contains("web.example is of type server and no authority"), "{refused}");
     // A successor signs from then on, and the first stays for what it has signed.
     site.configure("ca_key = \"ec:p384\"\n", "passphrase");
@@ -369,13 +383,13 @@ fn what_is_disabled_is_issued_only_when_it_is_named() {
     assert!(said.contains("off.example: failed: it is disabled"), "{said}");
     assert!(said.contains("there is no authority Nobody"), "{said}");
     assert_eq!(site.only("on.example").state, State::Issued, "a failure stops no other");
-    site.runs(&["issue", "-i", "off.example"], 0);
+    site.runs(&["issue", "--include", "off.example"], 0);
     assert_eq!(site.only("off.example").state, State::Issued);
-    let dry = site.runs(&["issue", "--missing", "--all", "-n", "-e", "lost.example"], 0);
+    let dry = site.runs(&["issue", "--missing", "--all", "-n", "--exclude", "lost.example"], 0);
     assert!(!dry.contains("on.example"), "{dry}");
 
     // Only what is deployed is renewed.
-    assert!(!site.runs(&["renew-local", "--within", "30", "-n"], 0).contains("on.example"));
+    assert!(!site.runs(&["renew", "--within", "30", "-n"], 0).contains("on.example"));
     let now = OffsetDateTime::now_utc();
     let mut inventory = site.inventory();
     inventory.claim(&[name("on.example")], 1).unwrap();
@@ -383,11 +397,11 @@ fn what_is_disabled_is_issued_only_when_it_is_named() {
     let deployed = Event::Moved { instance, to: State::Deployed, taken_back: false };
     inventory.record(&name("on.example"), &[deployed], now).unwrap();
     drop(inventory);
-    assert!(site.runs(&["renew-local", "--within", "10", "-n"], 0).is_empty());
+    assert!(site.runs(&["renew", "--within", "10", "-n"], 0).is_empty());
     site.configure("leaf_days = 90\n", "passphrase");
-    let renewed = site.runs(&["renew-local", "--within", "30"], 0);
+    let renewed = site.runs(&["renew", "--within", "30"], 0);
     assert!(renewed.contains("on.example: instance") && !renewed.contains("off.example"), "{renewed}");
-    assert!(site.runs(&["renew-local", "--within", "30"], 0).is_empty(), "it has a successor");
+    assert!(site.runs(&["renew", "--within", "30"], 0).is_empty(), "it has a successor");
 }
 
 #[test]
