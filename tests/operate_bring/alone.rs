@@ -87,7 +87,10 @@ fn a_certificate_goes_the_whole_way() {
     let above = fs::read_to_string(fleet.path("ca-ec.pem")).unwrap();
     assert!(combined.ends_with(&above), "{}", combined.replace('A', ""));
 
-    // Nothing new, nothing told; once more, everything told.
+    // In clear where they are served, however they are kept. Nothing new, nothing told; once more, everything told.
+    fleet.encrypt();
+    let kept = fleet.files().keys(a).unwrap().remove(0).key;
+    assert!(kept.reveal().starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----"));
     assert!(!fleet.distribute(request(), None).has_failed());
     assert_eq!(told(&fleet), 2);
     fs::write(fleet.path("prod/own/b.example_server_key_ec_cert_cacert.pem"), "damaged").unwrap();
