@@ -87,10 +87,7 @@ fn a_certificate_goes_the_whole_way() {
     let above = fs::read_to_string(fleet.path("ca-ec.pem")).unwrap();
     assert!(combined.ends_with(&above), "{}", combined.replace('A', ""));
 
-    // In clear where they are served, however they are kept. Nothing new, nothing told; once more, everything told.
-    fleet.encrypt();
-    let kept = fleet.files().keys(a).unwrap().remove(0).key;
-    assert!(kept.reveal().starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+    // Nothing new, nothing told; once more, everything told.
     assert!(!fleet.distribute(request(), None).has_failed());
     assert_eq!(told(&fleet), 2);
     fs::write(fleet.path("prod/own/b.example_server_key_ec_cert_cacert.pem"), "damaged").unwrap();
@@ -103,6 +100,16 @@ fn a_certificate_goes_the_whole_way() {
     fleet.distribute(Request { within: Some(30), ..request() }, None);
     fleet.is("a.example", next, State::Deployed);
     fleet.is("b.example", other, State::Issued);
+
+    // In clear where they are served, however they are kept.
+    fleet.encrypt();
+    let kept = fleet.files().keys(next).unwrap().remove(0).key;
+    assert!(kept.reveal().starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+    fs::remove_dir_all(fleet.path("prod/own")).unwrap();
+    let report = fleet.consolidate(&request());
+    assert!(!report.has_failed(), "{report}");
+    let expected = [fleet.expected(next), fleet.expected(b)];
+    assert_eq!(holds(&fleet.path("prod"), &expected, "encrypted"), 5);
 }
 
 #[test]
