@@ -126,6 +126,8 @@ pub struct Manager {
 pub struct Fleet {
     /// The inventory that `reseed status --push` writes into; nothing here, and no report is made.
     pub push: Option<Push>,
+    /// What `ssh` is given before the host: which key, which configuration.
+    pub ssh_options: Vec<String>,
 }
 
 /// How an inventory is reached, checked when it is read.

@@ -87,7 +87,7 @@ impl Pebble {
             .spawn()
             .unwrap();
         let pebble = Self { process, directory, port, management };
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "{}", fs::read_to_string(pebble.at("log")).unwrap());
             std::thread::sleep(Duration::from_millis(20));

@@ -12,6 +12,8 @@
 
 #[path = "inventory/cluster.rs"]
 mod cluster;
+#[path = "inventory/keys.rs"]
+mod keys;
 #[path = "inventory/managers.rs"]
 mod managers;
 #[path = "inventory/serverpki.rs"]
@@ -38,10 +40,16 @@ use cluster::Cluster;
 
 /// A top directory whose inventory is in a database.
 fn top(connection: &str) -> tempfile::TempDir {
+    top_with(connection, "")
+}
+
+/// The same, with more settings of the inventory, and whatever follows; its passphrase is in a file.
+fn top_with(connection: &str, more: &str) -> tempfile::TempDir {
     let top = tempfile::tempdir().unwrap();
     fs::create_dir(top.path().join("conf.d")).unwrap();
-    let text = format!("[inventory]\npostgres = \"{connection}\"\n");
+    let text = format!("[inventory]\npostgres = \"{connection}\"\n{more}");
     fs::write(top.path().join("conf.d/ssl-mgr.conf"), text).unwrap();
+    keys::put(&top.path().join("passphrase"), keys::PASSPHRASE);
     top
 }
 
@@ -670,6 +678,29 @@ fn a_store_that_disappears_in_the_middle_is_told_and_comes_back() {
     cluster.control("start");
     database.change(&[host("d.example")]).unwrap();
     assert!(database.objects().unwrap().hosts.contains_key(&name("d.example")));
+
+    // A command that waits for somebody else's lock when the server is killed.
+    let client = database.client().unwrap();
+    client.batch_execute("BEGIN; LOCK TABLE reseed.hosts IN ACCESS EXCLUSIVE MODE").unwrap();
+    let top = top(&cluster.connection("inside"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reseed"));
+    command.args(["manager", "--topdir"]).arg(top.path()).args(["inventory", "add", "host", "e.example"]);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let waiting = command.spawn().unwrap();
+    let query = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    for _ in 0..200 {
+        if client.query_one(query, &[]).unwrap().get::<_, i64>(0) > 0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    cluster.control("stop");
+    let output = waiting.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("the connection is lost"), "{}", said(&output));
+    cluster.control("start");
+    assert!(!good(top.path(), &["inventory", "list", "hosts"]).contains("e.example"));
+    good(top.path(), &["inventory", "add", "host", "e.example"]);
 }
 
 /// Objects without SQL, in both stores alike.
@@ -739,6 +770,94 @@ fn objects_come_and_go_by_commands() {
         good(top, &["inventory", "remove", "jail", "h.example", "www"]);
         good(top, &["inventory", "remove", "host", "h.example"]);
         assert_eq!(good(top, &["schedule", "--dry-run"]), "Nothing is due for 0 certificates.\n");
+    }
+    assert_eq!(lists[0], lists[1]);
+}
+
+/// What is changed is changed in both stores alike, by the same rules, and nothing else is.
+#[test]
+fn objects_are_changed_by_commands() {
+    let Some(cluster) = Cluster::start() else { return };
+    drop(cluster.inventory("changed"));
+    let files = tempfile::tempdir().unwrap();
+    fs::create_dir(files.path().join("conf.d")).unwrap();
+    fs::write(files.path().join("conf.d/ssl-mgr.conf"), "").unwrap();
+    let database = top(&cluster.connection("changed"));
+    let mut lists = Vec::new();
+    for top in [files.path(), database.path()] {
+        let run =
+            |words: &str| good(top, &[&["inventory"], &words.split(' ').collect::<Vec<_>>()[..]].concat());
+        run("add service https/443");
+        assert!(run("add host h.example --jail-root /jails --dry-run").contains("nothing is changed"));
+        run("add host h.example --jail-root /jails");
+        run("add jail h.example www");
+        run("add host i.example --jail-root /jails");
+        run("add place etc --cert-path /etc/ssl --key-path /etc/keys --group 7 --reload true");
+        run("add place srv --cert-path /srv --type separate");
+        run("add certificate a.example --host h.example --jail www --place etc --must-staple");
+        run("add certificate b.example --host h.example --jail www --place srv");
+        run("add target b.example h.example --place etc");
+        run("disable a.example b.example");
+        run("enable b.example");
+        run(
+            "set certificate a.example --algorithms both --must-staple=false --authority other --remarks why",
+        );
+        run("set certificate b.example --kind local");
+        run("set place etc --unset key-path --mode 0440 --group 8 --unset reload --pglink");
+        run("set host i.example --unset jail-root");
+        good(top, &["inventory", "set", "service", "https/443", "--tlsa", "_443._tcp.{}. 60 IN TLSA 3 1 1"]);
+        let refused: [(&str, &[&str], &str, i32); 8] = [
+            ("nobody", &["disable", "a.example", "c.example"], "there is no certificate c.example", 2),
+            ("nothing", &["set", "certificate", "a.example"], "nothing is to be changed", 2),
+            (
+                "two links of one name",
+                &["set", "place", "srv", "--cert-path", "/etc/ssl", "--pglink"],
+                "postgresql",
+                2,
+            ),
+            ("it climbs", &["set", "place", "srv", "--cert-path", "/a/../../b"], "climbs out of its jail", 2),
+            (
+                "a key path without a key",
+                &["set", "place", "etc", "--type", "combine both", "--key-path", "/k"],
+                "leave key_path out",
+                2,
+            ),
+            (
+                "jails without their root",
+                &["set", "host", "h.example", "--unset", "jail-root"],
+                "give it a jail root",
+                2,
+            ),
+            (
+                "no word",
+                &["set", "certificate", "a.example", "--algorithms", "dsa"],
+                "is no choice of keys",
+                2,
+            ),
+            ("no host", &["set", "host", "x.example", "--jail-root", "/j"], "there is no host x.example", 2),
+        ];
+        for (case, words, told, status) in refused {
+            let output = manager(top, &[&["inventory"], words].concat());
+            assert_eq!(output.status.code(), Some(status), "{case}: {}", said(&output));
+            assert!(said(&output).contains(told), "{case}: {}", said(&output));
+        }
+        let mut all: serde_json::Value =
+            serde_json::from_str(&good(top, &["inventory", "list", "--json"])).unwrap();
+        forget_times(&mut all);
+        let a = &all["certificates"]["a.example"];
+        assert_eq!(
+            (&a["disabled"], &a["algorithms"], &a["must_staple"], &a["authority"], &a["about"]["remarks"]),
+            (&true.into(), &"both".into(), &false.into(), &"other".into(), &"why".into()),
+            "{a}"
+        );
+        assert_eq!(all["certificates"]["b.example"]["disabled"], false);
+        let etc = &all["places"]["etc"];
+        assert_eq!(
+            (&etc["mode"], &etc["group"], &etc["key_path"]),
+            (&"0440".into(), &8.into(), &serde_json::Value::Null)
+        );
+        assert_eq!(all["hosts"]["i.example"]["jail_root"], serde_json::Value::Null);
+        lists.push(all);
     }
     assert_eq!(lists[0], lists[1]);
 }

@@ -65,7 +65,9 @@ fn rpmlint_finds_nothing() {
 fn lintian_finds_nothing() {
     let mut lintian = Command::new("lintian");
     lintian.args(["--no-cfg", "--allow-root", "--fail-on", "error,warning"]);
-    checked(lintian.args(["reseed", "reseed-sslm", "system-identity-gate"].map(|name| PACKAGES.deb(name))));
+    checked(lintian.args(
+        ["reseed", "reseed-sslm", "reseed-serverpki", "system-identity-gate"].map(|name| PACKAGES.deb(name)),
+    ));
 }
 
 // ---- RPM -----------------------------------------------------------------------------------------

@@ -365,7 +365,7 @@ fn circles_are_found() {
 const EXPOSURE: u32 = 20;
 /// The same of the manager, which runs whatever commands a site has configured.
 const EXPOSURE_OF_COMMANDS: u32 = 85;
-const SERVICES: [(&str, u32); 8] = [
+const SERVICES: [(&str, u32); 9] = [
     ("reseed-early.service", EXPOSURE),
     ("reseed.service", EXPOSURE),
     ("reseed-check.service", EXPOSURE),
@@ -373,6 +373,7 @@ const SERVICES: [(&str, u32); 8] = [
     ("reseed-network.service", EXPOSURE),
     ("reseed-apply.service", EXPOSURE),
     ("reseed-watch.service", EXPOSURE),
+    ("reseed-report.service", EXPOSURE),
     ("reseed-manager.service", EXPOSURE_OF_COMMANDS),
 ];
 
@@ -421,6 +422,27 @@ fn the_manager_is_tended_where_there_is_a_site_and_somebody_wants_it() {
     let words: Vec<&str> = command.split_whitespace().skip(1).collect();
     let told = Command::new(RESEED).args(words).arg("--help").output().unwrap();
     assert!(told.status.success(), "{command}");
+}
+
+/// A machine says nothing of itself to anybody unless somebody has said to whom.
+#[test]
+fn a_machine_reports_daily_where_somebody_wants_it() {
+    let read = |name: &str| fs::read_to_string(repository().join("systemd").join(name)).unwrap();
+    let (service, timer) = (read("reseed-report.service"), read("reseed-report.timer"));
+    for line in ["Wants=network-online.target", "After=network-online.target"] {
+        assert!(service.lines().any(|found| found == line), "{line}");
+    }
+    for line in ["OnCalendar=daily", "RandomizedDelaySec=6h", "Persistent=true"] {
+        assert!(timer.lines().any(|found| found == line), "{line}");
+    }
+    assert!(read("90-reseed.preset").lines().any(|line| line == "disable reseed-report.timer"));
+    for file in ["rpm/reseed.spec", "rpm/debian/rules"] {
+        let text = fs::read_to_string(repository().join(file)).unwrap();
+        assert!(text.contains("reseed-report.timer"), "{file}");
+    }
+    assert!(service.contains("\nExecStart=/usr/sbin/reseed status --push\n"));
+    let told = Command::new(RESEED).args(["status", "--help"]).output().unwrap();
+    assert!(String::from_utf8(told.stdout).unwrap().contains("--push"));
 }
 
 // ---- the generator -------------------------------------------------------------------------------

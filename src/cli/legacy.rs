@@ -115,6 +115,20 @@ mod tests {
             "sslm-dhparm -k ffdhe4096,2048 -f -a 30 -s a b",
             "sslm-tlsa-hash",
             "sslm-tlsa-hash certs/example.com/web/curr",
+            "operate_serverPKI -S -q -a",
+            "operate_serverPKI -S -n -a -d -s a.example -l b.example -N",
+            "operate_serverPKI -C -D -o a.example -N -v",
+            "operate_serverPKI -C -i a.example -e -odd",
+            "operate_serverPKI -r 30 -D -f /etc/serverpki.conf",
+            "operate_serverPKI -r 30 -n",
+            "operate_serverPKI -K -T -a -l h.example",
+            "operate_serverPKI -R -o -odd",
+            "operate_serverPKI -E 17",
+            "operate_serverPKI -X -q",
+            "operate_serverPKI -Y -n",
+            "operate_serverPKI -I -v",
+            "operate_serverPKI -Z",
+            "operate_serverPKI -n -a -v",
         ];
         let mut understood = 0;
         for call in calls {

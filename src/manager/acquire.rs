@@ -10,12 +10,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use super::acme::account::{Connection, Settings};
-use super::acme::limits::Limits;
 use super::acme::orders::{Open, Orders};
 use super::acme::prove::Provers;
-use super::acme::{self, Granted, Identifier, Progress, Refusal, Wish, renewal};
-use super::config::{Acme, AuthorityKind, Service, Validation};
+use super::acme::{Granted, Identifier, Refusal, Wish, renewal};
+use super::config::{Acme, AuthorityKind, Service};
+use super::desk::{Answers, Desk};
 use super::exchangers::Exchangers;
 use super::issue::{self, KeyFrom, Made, Order, encode, reused};
 use super::lineage::{Files, Lineage, Version, VersionName, version};
@@ -23,7 +22,6 @@ use super::manual::import::forget_request;
 use super::manual::request::{self, Waiting, waiting};
 use super::name::ServiceName;
 use super::run::Run;
-use super::schedule::minute;
 use crate::pki::container;
 
 /// Where accounts lie, in our own directory.
@@ -49,12 +47,12 @@ pub fn make(
     while !rest.is_empty() {
         let mut again = Vec::new();
         // One after another: two authorities' proofs would be in one another's way.
-        for (desk, asked) in desks(rest) {
-            for (mut one, answer) in desk.ask(run, asked) {
+        for (choice, asked) in choices_of(rest) {
+            for (mut one, answer) in choice.ask(run, asked) {
                 let result = match answer {
                     Ok(granted) => one.write(run, &granted, exchangers),
                     Err(refusal) => {
-                        one.errors.push(format!("{}: {refusal}", desk.name));
+                        one.errors.push(format!("{}: {refusal}", choice.name));
                         if matches!(refusal, Refusal::Authority { .. }) && !one.choices.is_empty() {
                             again.push(one);
                             continue;
@@ -162,14 +160,14 @@ fn choices<'c>(run: &'c Run<'_>, service: &'c Service) -> Result<VecDeque<(&'c s
     }
 }
 
-/// Where something is asked for: an authority and an account with it.
-struct Desk<'c> {
+/// Who is asked for something, and who asks.
+struct Choice<'c> {
     name: &'c str,
     acme: &'c Acme,
     contact: Vec<String>,
 }
 
-impl Desk<'_> {
+impl Choice<'_> {
     /// Asks for all of them at once.
     fn ask<'c>(&self, run: &Run<'_>, asked: Vec<Asked<'c>>) -> Vec<(Asked<'c>, Result<Granted, Refusal>)> {
         let answers = self.answers(run, &asked);
@@ -189,44 +187,19 @@ impl Desk<'_> {
             .collect()
     }
 
-    fn answers(
-        &self,
-        run: &Run<'_>,
-        asked: &[Asked<'_>],
-    ) -> Result<BTreeMap<ServiceName, Result<Granted, Refusal>>, Refusal> {
-        let settings = Settings::read(run.world.root, self.acme, run.is_test).map_err(Refusal::ours)?;
-        let settings = Settings { contact: self.contact.clone(), ..settings };
+    fn answers(&self, run: &Run<'_>, asked: &[Asked<'_>]) -> Result<Answers, Refusal> {
+        let desk = Desk::new(run, self.name, self.acme, self.contact.clone())?;
         let orders = run.open_orders().map_err(|error| Refusal::ours(error.to_string()))?;
-        let mut limits = run.limits().map_err(|error| Refusal::ours(error.to_string()))?;
-        let mut answers = BTreeMap::new();
+        let mut answers = Answers::new();
         let mut wishes = Vec::new();
         for one in asked {
-            let name = &one.service.name;
-            if let Some(limit) = limits.holding(&settings.directory, name, run.world.now) {
-                let error = format!("it is not asked before {}: {}", minute(limit.until), limit.why);
-                let refusal = Refusal::Authority { error, not_before: Some(limit.until) };
-                answers.insert(name.clone(), Err(refusal));
-                continue;
-            }
-            match one.wish(self.acme, &settings.directory, &orders) {
+            match one.wish(self.acme, desk.directory(), &orders) {
                 Ok(wish) => wishes.push(wish),
                 Err(refusal) => {
                     answers.insert(one.service.name.clone(), Err(refusal));
                 }
             }
         }
-        let accounts = run.tree.own(ACCOUNTS);
-        if wishes.is_empty() {
-            return Ok(answers);
-        }
-        let connection = Connection::open(run.world.root, &accounts, &settings, run.world.now);
-        let connection = match connection {
-            Ok(connection) => connection,
-            Err(refusal) => {
-                self.limited(run, &mut limits, &settings, None, &refusal);
-                return Err(refusal);
-            }
-        };
         let versions: BTreeMap<_, _> =
             asked.iter().map(|one| (&one.service.name, &one.waiting.version)).collect();
         let orders = Mutex::new(orders);
@@ -234,61 +207,15 @@ impl Desk<'_> {
         let remember = |name: &ServiceName, url: &str| {
             let Some(version) = versions.get(name) else { return };
             let mut orders = orders.lock().unwrap_or_else(PoisonError::into_inner);
-            let directory = settings.directory.clone();
+            let directory = desk.directory().to_owned();
             orders.open(name.clone(), Open { directory, url: url.to_owned(), version: (*version).clone() });
             if let Err(error) = run.save_orders(&orders) {
                 tracing::warn!("{name}: its order is not on disk, a run that dies now orders again: {error}");
             }
         };
-        let progress = |progress: Progress| (run.world.tell)(&progress.to_string());
-        let prover = Provers::new(run, self.acme).telling(run.world.tell);
-        let mut told = BTreeMap::new();
-        for some in batches(wishes, settings.parallel_orders) {
-            told.extend(acme::issue(&connection, &some, &prover, &remember, &progress));
-        }
-        for (name, answer) in &told {
-            if let Err(refusal) = answer {
-                self.limited(run, &mut limits, &settings, Some(name), refusal);
-            }
-        }
-        answers.extend(told);
+        answers.extend(desk.ask(wishes, &remember)?);
         Ok(answers)
     }
-
-    /// Remembers until when the authority does not want to be asked, for one order or for anything.
-    fn limited(
-        &self,
-        run: &Run<'_>,
-        limits: &mut Limits,
-        settings: &Settings,
-        name: Option<&ServiceName>,
-        refusal: &Refusal,
-    ) {
-        let Refusal::Authority { error, not_before: Some(until) } = refusal else { return };
-        limits.forget(run.world.now);
-        limits.note(&settings.directory, name, *until, error);
-        if let Err(error) = run.save_limits(limits) {
-            tracing::warn!("{}: its limit is not on disk: {error}", self.name);
-        }
-    }
-}
-
-/// What is ordered at the same time: at most so many, and by tls-alpn-01 no name twice, since a handshake shows one
-/// proof only (RFC 8737 section 3).
-fn batches(wishes: Vec<Wish>, most: usize) -> Vec<Vec<Wish>> {
-    let mut batches: Vec<Vec<Wish>> = Vec::new();
-    for wish in wishes {
-        let clashes = |other: &Wish| {
-            let shows_one = wish.kind == Validation::Alpn && other.kind == Validation::Alpn;
-            shows_one && wish.identifiers.iter().any(|one| other.identifiers.contains(one))
-        };
-        let fits = |batch: &&mut Vec<Wish>| batch.len() < most.max(1) && !batch.iter().any(clashes);
-        match batches.iter_mut().find(fits) {
-            Some(batch) => batch.push(wish),
-            None => batches.push(vec![wish]),
-        }
-    }
-    batches
 }
 
 /// Forgets orders and requests that were answered by what `next` leads to now.
@@ -322,63 +249,17 @@ pub fn sweep(run: &Run<'_>) -> Vec<String> {
     any.map(|acme| Provers::new(run, acme).sweep()).unwrap_or_default()
 }
 
-/// What is asked for at one desk.
-type Batch<'c> = (Desk<'c>, Vec<Asked<'c>>);
+/// What is asked of one authority.
+type Batch<'c> = (Choice<'c>, Vec<Asked<'c>>);
 
 /// Sorts what is asked for by whom the next choice of each is.
-fn desks(asked: Vec<Asked<'_>>) -> Vec<Batch<'_>> {
+fn choices_of(asked: Vec<Asked<'_>>) -> Vec<Batch<'_>> {
     let mut sorted: BTreeMap<(&str, Vec<String>), Batch<'_>> = BTreeMap::new();
     for mut one in asked {
         let Some((name, acme)) = one.choices.pop_front() else { continue };
         let contact = acme.contact_for(one.service);
-        let desk = || (Desk { name, acme, contact: contact.clone() }, Vec::new());
-        sorted.entry((name, contact.clone())).or_insert_with(desk).1.push(one);
+        let choice = || (Choice { name, acme, contact: contact.clone() }, Vec::new());
+        sorted.entry((name, contact.clone())).or_insert_with(choice).1.push(one);
     }
     sorted.into_values().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_ordered_at_the_same_time() {
-        use Validation::{Alpn, Dns};
-        type Rows = &'static [(&'static str, Validation, &'static [&'static str])];
-        let cases: [(&str, usize, Rows, &str); 6] = [
-            ("nothing", 2, &[], ""),
-            (
-                "as many as may be",
-                2,
-                &[("a", Dns, &["x"]), ("b", Dns, &["y"]), ("c", Dns, &["z"])],
-                "a b | c",
-            ),
-            ("none is one", 0, &[("a", Dns, &["x"]), ("b", Dns, &["y"])], "a | b"),
-            ("a zone shows many proofs", 9, &[("a", Dns, &["x"]), ("b", Dns, &["x"])], "a b"),
-            (
-                "a handshake shows one",
-                9,
-                &[("a", Alpn, &["x", "y"]), ("b", Alpn, &["y"]), ("c", Alpn, &["z"])],
-                "a c | b",
-            ),
-            ("of either kind", 9, &[("a", Alpn, &["x"]), ("b", Dns, &["x"])], "a b"),
-        ];
-        for (case, most, rows, expected) in cases {
-            let wish = |(name, kind, names): &(&str, Validation, &[&str])| Wish {
-                service: ServiceName::new("example.com", name).unwrap(),
-                identifiers: names.iter().map(|name| Identifier::Dns((*name).to_owned())).collect(),
-                csr: Vec::new(),
-                kind: *kind,
-                profile: None,
-                preferred_chain: None,
-                replaces: None,
-                resume: None,
-            };
-            let found = batches(rows.iter().map(wish).collect(), most);
-            let text = |batch: &Vec<Wish>| {
-                batch.iter().map(|wish| wish.service.service().to_owned()).collect::<Vec<_>>().join(" ")
-            };
-            assert_eq!(found.iter().map(text).collect::<Vec<_>>().join(" | "), expected, "{case}");
-        }
-    }
 }

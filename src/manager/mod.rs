@@ -21,7 +21,7 @@
 //!  old names  legacy                          the options of ssl-mgr, turned into ours
 //! ```
 //!
-//! `issue` makes versions, by `acquire` where a public authority signs; `settle` brings them to where they are
+//! `issue` makes versions, by `acquire` where a public authority signs, at a `desk` that inventories use as well; `settle` brings them to where they are
 //! used; each story is a function that fits a screen, and `run` is what they begin with.
 //!
 //! It reads the configuration of ssl-mgr as it is and keeps its trees, so that it can take over from it.
@@ -37,6 +37,7 @@ pub(crate) mod crash;
 pub mod dane;
 pub mod deliver;
 pub mod describe;
+pub mod desk;
 pub mod dhparm;
 pub mod distribute;
 pub mod dns;
@@ -51,6 +52,7 @@ pub mod keys;
 pub mod legacy;
 pub mod lineage;
 pub mod load;
+pub mod mail;
 pub mod manual;
 pub mod metrics;
 pub mod name;

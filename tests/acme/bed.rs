@@ -122,12 +122,17 @@ impl Bed {
              PermitRootLogin prohibit-password\nPasswordAuthentication no\nUseDNS no\nUsePAM no\nMaxStartups 100\n",
             keys.display()
         );
-        let config = self.path(name).join("sshd_config");
-        fs::write(&config, text).unwrap();
-        let config = config.display().to_string();
+        fs::write(self.path(name).join("sshd_config"), text).unwrap();
+        let daemon = self.sshd(&space, name);
+        Host { daemon, space }
+    }
+
+    /// The sshd of another machine.
+    pub fn sshd(&self, space: &Space, name: &str) -> Daemon {
+        let config = self.path(name).join("sshd_config").display().to_string();
         let mut daemon = space.daemon("sshd", &["/usr/sbin/sshd", "-D", "-e", "-f", &config], &[]);
         daemon.says("Server listening on 0.0.0.0 port 22");
-        Host { daemon, space }
+        daemon
     }
 
     /// What `ssh` needs before the host, as `ssh_options` has it.

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use bed::Bed;
 
 /// How long a peer may take.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Measures, and prints the table.
 pub fn run() {

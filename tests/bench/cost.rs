@@ -1,11 +1,12 @@
-//! What things cost, as ratios within one run: `cargo bench`. Nothing is asserted.
+//! What things cost, as ratios within one run. Nothing is asserted. What is measured is the program that was built
+//! beside this: `cargo build --release`, then `cargo run --release --example cost`.
 //!
 //! - a quiet `reseed apply` (four hooks, nothing to do) against `/bin/true`;
 //! - a key with its certificate, made by the library, against `openssl req -x509` doing the same;
 //! - the whole `reseed apply` that makes one certificate, against the same;
 //! - what many certificates cost the manager, against making their keys alone;
 //! - a certificate of a hundred names from Pebble, against lego and certbot; fifty at once, against one;
-//! - what the inventory of a large fleet costs, by itself with `cargo bench -- inventory`.
+//! - what the inventory of a large fleet costs, by itself with `-- inventory`.
 //!
 //! Samples of both sides alternate, so that whatever else the machine does hits both; what is
 //! compared is the median.
@@ -29,15 +30,13 @@ use reseed::pki::serial::Serial;
 use reseed::pki::{Algorithm, Usage};
 use reseed::seed::Subject;
 
+use support::RESEED;
+
 fn main() {
-    // `cargo test --benches` only wants to know whether this builds.
-    if std::env::args().any(|argument| argument == "--test") {
-        return;
-    }
     if manager::measures() {
         return;
     }
-    // `cargo bench -- acme`, and likewise `inventory`, leaves out the rest.
+    // `-- acme`, and likewise `inventory`, leaves out the rest.
     if std::env::args().any(|argument| argument == "inventory") {
         return inventory::run();
     }
@@ -48,8 +47,7 @@ fn main() {
     let scratch = if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
     let dir = tempfile::tempdir_in(scratch).unwrap();
     machine(dir.path());
-    let apply =
-        || command(env!("CARGO_BIN_EXE_reseed"), &["--root", &dir.path().display().to_string(), "apply"]);
+    let apply = || command(RESEED, &["--root", &dir.path().display().to_string(), "apply"]);
     run(apply());
     println!("{:<58} {:>9} {:>9} {:>6}", "medians in milliseconds", "ours", "other", "ratio");
     compare(
@@ -58,7 +56,7 @@ fn main() {
         || run(apply()),
         || run(command("/bin/true", &[])),
     );
-    let version = || command(env!("CARGO_BIN_EXE_reseed"), &["--version"]);
+    let version = || command(RESEED, &["--version"]);
     compare("starting the program : /bin/true", 400, || run(version()), || run(command("/bin/true", &[])));
     for (algorithm, options, samples) in [
         (Algorithm::P256, &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"][..], 100),

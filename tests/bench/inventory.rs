@@ -1,5 +1,5 @@
-//! What a large fleet costs: how the schedule of an inventory grows from 1,000 to 100,000 certificates, in
-//! PostgreSQL and in files: `cargo bench`. Nothing is asserted but that every command does its work.
+//! What a large fleet costs: how the commands on an inventory grow from 1,000 to 100,000 certificates, in
+//! PostgreSQL and in files. Nothing is asserted but that every command does its work.
 //!
 //! Half of the certificates are deployed on a host of their own five, a tenth of these ends soon. Times are those of
 //! the whole program; memory is its peak. The last column says what a certificate costs against one of the first
@@ -11,6 +11,7 @@ mod cluster;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use reseed::manager::fleet::{HostReport, report};
 use reseed::manager::inventory::files::Files;
 use reseed::manager::inventory::model::{
     About, Algorithms, Certificate, Delivery, DistHost, FileType, Instance, KeyAlgorithm, KeyData, KeyInfo,
@@ -57,14 +58,62 @@ pub fn run() {
             std::fs::create_dir_all(base.join("top/conf.d")).unwrap();
             std::fs::write(base.join("top/conf.d/ssl-mgr.conf"), text).unwrap();
             let samples = if count > 10_000 { 1 } else { 3 };
-            for arguments in [&["schedule", "--dry-run"][..], &["schedule", "--dry-run", "www000007.example"]]
-            {
-                let what = if arguments.len() == 2 { "schedule --dry-run" } else { "the same for one" };
+            for (what, arguments) in [
+                ("schedule --dry-run", &["schedule", "--dry-run"][..]),
+                ("the same for one", &["schedule", "--dry-run", "www000007.example"]),
+                ("status", &["status"]),
+                ("inventory list", &["inventory", "list"]),
+                ("inventory show, one", &["inventory", "show", "www000007.example"]),
+            ] {
                 let (milliseconds, megabytes) = super::manager::median(&base, arguments, samples);
                 row(&format!("{what}, {name}"), milliseconds, megabytes);
             }
+            let start = std::time::Instant::now();
+            reports(count).for_each(|report| store.report(&report, OffsetDateTime::now_utc()).unwrap());
+            row(&format!("five are reported at a time, {name}"), start.elapsed().as_secs_f64() * 1000.0, 0.0);
+            let html = base.join("fleet.html").display().to_string();
+            for arguments in [&["fleet"][..], &["fleet", "--json"], &["fleet", "--html", &html]] {
+                let (milliseconds, megabytes) = super::manager::median(&base, arguments, samples);
+                let arguments = arguments.get(..2).unwrap_or(arguments).join(" ");
+                row(&format!("{arguments}, {name}"), milliseconds, megabytes);
+            }
+            let size = std::fs::metadata(&html).unwrap().len();
+            println!("{:<44} {:>9}", format!("{count} the page, octets, {name}"), size);
         }
     }
+}
+
+/// What hosts say of so many certificates, each of five: a tenth of the hosts is stale, and each second one a clone of
+/// the one before.
+fn reports(count: u32) -> impl Iterator<Item = HostReport> {
+    let now = OffsetDateTime::now_utc();
+    (0..count.div_ceil(5)).map(move |host| {
+        let mut report = HostReport::new(format!("host{host:06}.example"), now);
+        report.machine = Some(report::machine(&format!("{}", host / 2)));
+        report.host_keys =
+            ["rsa", "ecdsa", "ed25519"].map(|kind| format!("SHA256:{kind:0>36}{host:07}")).into();
+        report.certificates = (host * 5..host * 5 + 5)
+            .map(|at| report::CertificateReport {
+                path: format!("/etc/ssl/www{at:06}.example_server_cert.pem"),
+                verdict: "foreign: issued by O = Example, CN = Issuing 1".into(),
+                fingerprint: format!("{at:064x}"),
+                key: format!("{:064x}", u64::from(at) << 20),
+                names: vec![format!("www{at:06}.example"), format!("alt{at:06}.example")],
+                not_before: now - time::Duration::days(30),
+                not_after: now + time::Duration::days(i64::from(at) % 90),
+            })
+            .collect();
+        if host % 10 == 0 {
+            let stale = vec![format!("the hostname changed from old{host} to host{host:06}")];
+            report.hooks.push(report::HookReport {
+                hook: "mod_ssl".into(),
+                stale,
+                failure: None,
+                files: vec![],
+            });
+        }
+        report
+    })
 }
 
 /// So many certificates, a fifth as many hosts.

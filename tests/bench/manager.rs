@@ -1,5 +1,5 @@
-//! What many certificates cost the manager, as ratios to making their keys alone: `cargo bench`. Nothing is
-//! asserted but that every command does its work.
+//! What many certificates cost the manager, as ratios to making their keys alone. Nothing is asserted
+//! but that every command does its work.
 //!
 //! The services are leaves under one intermediate, half of them P-256 and half P-384, all of one group. Times are
 //! those of the whole program, from its start to its end; memory is its peak. Keys alone are made by the same
@@ -86,7 +86,7 @@ pub fn median(top: &Path, arguments: &[&str], samples: usize) -> (f64, f64) {
 /// Runs the program once, and tells its milliseconds and its peak of kilobytes.
 fn measure(words: &str) {
     let mut words = words.lines();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reseed"));
+    let mut command = Command::new(crate::support::RESEED);
     command.args(["--root", words.next().unwrap(), "manager", "--topdir", "/top"]).args(words);
     let start = Instant::now();
     let output = command.stdin(Stdio::null()).output().unwrap();

@@ -20,7 +20,6 @@ use crate::transaction;
 /// says itself. A machine is held (services of it are held back), improper (it has no name for a certificate), stale,
 /// or silent (no report for a week); two machines that share a machine-id or an SSH host key are clones.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
     /// Only certificates that end within so many days, or have ended; in a table 30, else all
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16))]
@@ -65,7 +64,9 @@ struct Forget {
 const WITHIN: u16 = 30;
 
 pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
+    let asks = arguments.json || arguments.html.is_some() || arguments.within.is_some();
     match &arguments.command {
+        Some(_) if asks => Err(Failure::Usage("--within, --json and --html are for what is shown".into())),
         Some(Command::Receive(asked)) => receive(world, asked),
         Some(Command::Forget(asked)) => forget(world, &asked.host),
         None => show(world, arguments),

@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 use super::{Failure, Status, text};
 use crate::manager;
 use crate::manager::manual::import;
-use crate::manager::{clean, distribute, renew, revoke, roll, tend};
+use crate::manager::operate;
+use crate::manager::{clean, distribute, renew, revoke, roll};
 use crate::reseed::World;
 use crate::system::root::Root;
 
@@ -128,7 +129,10 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Csr(asked) => return asked.run(there()?),
         Command::Keys(arguments) => return keys::run(&there()?, arguments),
         Command::Import(asked) => import::import(there()?, &asked.request()?)?,
-        Command::Tend(asked) => tend::tend(there()?, &asked.request())?,
+        Command::Tend(asked) => {
+            let world = ready(place()?, asked.is_dry())?;
+            return operation::tend::run(&world, &asked.request(), asked.json);
+        }
         Command::Renew(asked) => {
             let world = there()?;
             if let Some(renewal) = asked.of_inventory(&world)? {
@@ -146,7 +150,14 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         }
         Command::DnsRefresh(asked) => distribute::distribute(there()?, &asked.request())?,
         Command::Clean(asked) => clean::clean(there()?, &asked.request())?,
-        Command::Revoke(asked) => revoke::revoke(there()?, &asked.request()?)?,
+        Command::Revoke(asked) => {
+            let world = there()?;
+            if let Some(request) = asked.of_inventory(&world)? {
+                let operation = operation::operation(&world)?;
+                return operation::told(operation, asked.json, |op| operate::revoke::revoke(op, &request));
+            }
+            revoke::revoke(world, &asked.request()?)?
+        }
         Command::Crl(asked) => revoke::lists(there()?, &asked.authorities)?,
     };
     outcome::tell(&report, arguments.command.wants_json())
@@ -163,10 +174,10 @@ fn ready(place: top::Place<'_>, dry_run: bool) -> Result<manager::run::World<'_>
 impl Command {
     fn wants_json(&self) -> bool {
         match self {
-            Self::Tend(verbs::Tend { json, .. })
-            | Self::Renew(verbs::Renew { json, .. })
+            Self::Renew(verbs::Renew { json, .. })
             | Self::Roll(verbs::Roll { json, .. })
             | Self::Import(manual::Import { json, .. })
+            | Self::Revoke(verbs::Revoke { json, .. })
             | Self::Distribute(verbs::Distribute { json, .. }) => *json,
             _ => false,
         }

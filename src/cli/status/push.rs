@@ -30,7 +30,7 @@ pub fn push(world: World<'_>, fleet: &Fleet, report: &HostReport) -> Result<(), 
         }
         Some(Push::Host(host)) => {
             let text = report.to_text().map_err(Failure::Other)?;
-            let door = Door::Ssh { host, options: &[] };
+            let door = Door::Ssh { host, options: &fleet.ssh_options };
             let said = door.feed(&RECEIVE.map(str::to_owned), text.into_bytes());
             said.map(drop).map_err(|error| failed(host, &error))
         }

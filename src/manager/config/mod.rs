@@ -7,6 +7,7 @@ mod command;
 mod issuing;
 mod key;
 mod keys;
+mod mail;
 mod reader;
 mod servers;
 mod service;
@@ -157,8 +158,38 @@ pub struct Inventory {
     pub issuing: Issuing,
     /// `ssh_user`: as whom hosts are entered; nothing for `root`.
     pub ssh_user: Option<String>,
+    /// `takeover_seconds`: how long what a manager worked at is left to it when it is gone; nothing for 30.
+    pub takeover_seconds: Option<u32>,
     /// `reload_seconds`: how long a reload command may take; nothing for 30.
     pub reload_seconds: Option<u32>,
+    /// `crl`: the file with the lists of what own authorities have revoked, in PEM; nothing where none is wanted.
+    pub crl: Option<PathBuf>,
+    /// `mail_to` and what belongs to it: who is reminded of local certificates; nothing where nobody is.
+    pub mail: Option<Mail>,
+}
+
+/// The keys of `[inventory]` that begin with `mail_`: who is told by mail, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mail {
+    /// `mail_to`: addresses; at least one.
+    pub to: Vec<String>,
+    /// `mail_from`: the address that it comes from; nothing for `reseed` on this machine.
+    pub from: Option<String>,
+    /// `mail_subject`: one line of ASCII; nothing for the usual one.
+    pub subject: Option<String>,
+    /// `mail_command` or `mail_relay`.
+    pub way: MailWay,
+}
+
+/// How a message is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailWay {
+    /// `mail_command`: a program and its arguments, which reads the message and takes the recipients from it;
+    /// `/usr/sbin/sendmail -t` where neither is given.
+    Command(Vec<String>),
+    /// `mail_relay`, `HOST` or `HOST:PORT`: a server that takes mail by SMTP, at port 25 unless another is given.
+    Relay(Primary),
 }
 
 /// One of `post_copy_cmd`.

@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::naming::names;
 use super::sign::{self, Signer};
-use super::{Certificates, OperateError, Operation};
+use super::{Certificates, OperateError, Operation, acquire};
 use crate::manager::config::{AlternativeName, Subject};
 use crate::manager::inventory::events::Event;
 use crate::manager::inventory::model::{Algorithms, Certificate, Kind, Name, State, SubjectType};
@@ -52,6 +52,22 @@ pub(super) struct Draft<'w> {
     pub names: Vec<AlternativeName>,
 }
 
+impl Draft<'_> {
+    /// It has its number.
+    pub fn begun(self, instance: i64) -> Begun {
+        let Self { wanted, certificate, subject, names } = self;
+        Begun {
+            name: wanted.name.clone(),
+            instance,
+            subject_type: certificate.subject,
+            algorithms: wanted.algorithms,
+            must_staple: wanted.must_staple,
+            subject,
+            names,
+        }
+    }
+}
+
 /// What became of each, by name: the number of its new instance, or why there is none.
 pub(super) type Made = BTreeMap<Name, Result<i64, String>>;
 
@@ -63,7 +79,7 @@ pub(super) type Made = BTreeMap<Name, Result<i64, String>>;
 pub fn make(op: &mut Operation<'_>, wanted: &[Wanted]) -> Result<Made, OperateError> {
     let names: Vec<Name> = wanted.iter().map(|one| one.name.clone()).collect();
     let mut certificates = op.inventory.objects_of(&names)?.certificates;
-    let (mut made, mut own) = (Made::new(), Vec::new());
+    let (mut made, mut own, mut public) = (Made::new(), Vec::new(), Vec::new());
     for one in wanted {
         let draft = match certificates.remove_entry(&one.name) {
             Some((name, certificate)) => draft(one, &name, certificate),
@@ -71,15 +87,14 @@ pub fn make(op: &mut Operation<'_>, wanted: &[Wanted]) -> Result<Made, OperateEr
         };
         match draft {
             Ok(draft) if draft.certificate.kind == Kind::Local => own.push(draft),
-            Ok(_) => {
-                made.insert(one.name.clone(), Err("public authorities are not asked yet".to_owned()));
-            }
+            Ok(draft) => public.push(draft),
             Err(error) => {
                 made.insert(one.name.clone(), Err(error));
             }
         }
     }
     made.extend(by_own(op, own)?);
+    made.extend(acquire::make(op, public)?);
     Ok(made)
 }
 
@@ -108,7 +123,7 @@ fn by_own(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>) -> Result<Made, Operat
     for draft in drafts {
         let name = draft.wanted.name.clone();
         let started = match by(op, &draft.certificate)? {
-            Ok(signer) => reserve(op, draft, false)?.map(|begun| (begun, signer)),
+            Ok(signer) => reserve(op, draft.wanted, false)?.map(|number| (draft.begun(number), signer)),
             Err(error) => Err(error),
         };
         match started {
@@ -118,7 +133,7 @@ fn by_own(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>) -> Result<Made, Operat
             }
         }
     }
-    let signed = sign::all(op, &begun);
+    let signed = sign::all(op, &begun)?;
     for ((begun, _), event) in begun.into_iter().zip(signed) {
         let result = match event {
             Ok(event) => op.record(&begun.name, &[event])?.map(|_| begun.instance),
@@ -155,29 +170,18 @@ fn own_error<T>(result: Result<T, OperateError>) -> Result<Result<T, String>, Op
 /// Gives it its number: a new one, unless what was begun is gone on with.
 pub(super) fn reserve(
     op: &mut Operation<'_>,
-    draft: Draft<'_>,
+    wanted: &Wanted,
     goes_on: bool,
-) -> Result<Result<Begun, String>, OperateError> {
-    let Draft { wanted, certificate, subject, names } = draft;
-    let Wanted { name, algorithms, must_staple, resume } = wanted.clone();
-    let begun = |instance| Begun {
-        name: name.clone(),
-        instance,
-        subject_type: certificate.subject,
-        algorithms,
-        must_staple,
-        subject,
-        names,
-    };
+) -> Result<Result<i64, String>, OperateError> {
+    let Wanted { name, algorithms, must_staple, resume } = wanted;
     if let (Some(instance), true) = (resume, goes_on) {
-        return Ok(Ok(begun(instance)));
+        return Ok(Ok(*instance));
     }
     // The old number may have been given for other keys than are wanted now.
     let mut events: Vec<Event> = resume.map(|instance| Event::Discarded { instance }).into_iter().collect();
-    events.push(Event::Reserved { algorithms, must_staple });
-    let number = op.record(&name, &events)?;
-    Ok(number
-        .and_then(|number| number.map(begun).ok_or_else(|| "the inventory gave it no number".to_owned())))
+    events.push(Event::Reserved { algorithms: *algorithms, must_staple: *must_staple });
+    let number = op.record(name, &events)?;
+    Ok(number.and_then(|number| number.ok_or_else(|| "the inventory gave it no number".to_owned())))
 }
 
 /// What is asked for.
@@ -229,7 +233,8 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
         true
     });
     let wanted = wanted(op, request.only, &names)?;
-    names.retain(|name| wanted.iter().any(|one| one.name == *name));
+    let of_wanted: BTreeSet<&Name> = wanted.iter().map(|one| &one.name).collect();
+    names.retain(|name| of_wanted.contains(name));
     if request.dry_run {
         for one in wanted {
             let staple = if one.must_staple { ", must staple" } else { "" };
@@ -238,20 +243,22 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
         return Ok(());
     }
     // What is wrong with an authority is told once, before anything is reserved.
-    let mut shut = BTreeSet::new();
-    for (name, certificate) in &objects.certificates {
+    let (mut shut, mut without) = (BTreeSet::new(), BTreeSet::new());
+    for name in &names {
+        let Some(certificate) = objects.certificates.get(name) else { continue };
         let signs = matches!(certificate.subject, SubjectType::Client | SubjectType::Server);
-        if certificate.kind == Kind::Local && signs && names.contains(name) {
+        if certificate.kind == Kind::Local && signs {
             let Ok(by) = authority(op, certificate) else { continue };
             if shut.contains(&by) {
-                names.retain(|one| one != name);
+                without.insert(name.clone());
             } else if let Err(error) = own_error(sign::signer(op, &by))? {
                 op.report.failures.push(error);
-                names.retain(|one| one != name);
+                without.insert(name.clone());
                 shut.insert(by);
             }
         }
     }
+    names.retain(|name| !without.contains(name));
     // What looks for what is missing finds what was done before a store went away.
     op.patience = if request.only == Only::Any { std::time::Duration::ZERO } else { PATIENCE };
     op.each(&names, &mut |op, claimed| {
@@ -269,7 +276,7 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
 
 /// What is wanted of certificates, as they stand now.
 fn wanted(op: &mut Operation<'_>, only: Only, names: &[Name]) -> Result<Vec<Wanted>, OperateError> {
-    let (mut found, now) = (Vec::new(), op.world.now);
+    let (mut found, now) = (Vec::new(), op.now());
     op.inventory.standings(Some(names), &mut |standing| {
         if is_meant(&standing, only, now) {
             let begun = standing.instances.iter().filter(|it| it.state == State::Reserved);

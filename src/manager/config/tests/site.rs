@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::manager::inventory::schedule::Policy;
+use crate::pki::Algorithm;
 
 #[test]
 fn defaults() {
@@ -11,6 +12,16 @@ fn defaults() {
     assert_eq!((configuration.site.keep, configuration.site.roll_after_minutes), (10, 90));
     assert_eq!((shown(&configuration.faults), shown(&configuration.warnings)), (vec![], vec![]));
     assert!(!configuration.is_broken);
+}
+
+fn mailed(mail: Mail) -> Site {
+    let inventory = Inventory { is_configured: true, mail: Some(mail), ..Inventory::default() };
+    Site { inventory, ..Site::default() }
+}
+
+fn relayed(server: &str, port: u16) -> Mail {
+    let way = MailWay::Relay(Primary { server: server.into(), port });
+    Mail { to: vec!["a@example.com".into()], from: None, subject: None, way }
 }
 
 #[test]
@@ -44,6 +55,89 @@ fn every_key_at_the_top_or_in_globals() {
                 },
                 ..Site::default()
             },
+        ),
+        (
+            "[inventory]\nca_name = 'Root'\nca_subject = { C = 'de', O = 'Example' }\nca_key = 'ec:p384'\n\
+             ca_days = 100\nleaf_days = 10\nleaf_rsa_bits = 3072\nleaf_curve = 'p384'\npublic = 'le'",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    issuing: Issuing {
+                        authority: "Root".parse().unwrap(),
+                        subject: Subject {
+                            common_name: "Root".into(),
+                            country: Some("DE".into()),
+                            organization: Some("Example".into()),
+                            ..Subject::default()
+                        },
+                        authority_key: Algorithm::P384,
+                        authority_days: 100,
+                        leaf_days: 10,
+                        rsa_key: Algorithm::Rsa(3072),
+                        ec_key: Algorithm::P384,
+                        public: Some("le".into()),
+                    },
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
+        (
+            "[inventory]\ncrl = 'crl/fleet.pem'",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    crl: Some(path("/t/crl/fleet.pem")),
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
+        (
+            "[inventory]\ntakeover_seconds = 5",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    takeover_seconds: Some(5),
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
+        (
+            "[inventory]\nmail_to = 'a@example.com'",
+            mailed(Mail {
+                to: vec!["a@example.com".into()],
+                from: None,
+                subject: None,
+                way: MailWay::Command(vec!["/usr/sbin/sendmail".into(), "-t".into()]),
+            }),
+        ),
+        (
+            "[inventory]\nmail_to = ['a@example.com', 'b@example.com']\nmail_from = 'pki@example.com'\n\
+             mail_subject = 'Certificates'\nmail_command = '/usr/bin/msmtp -t -a \"the fleet\"'",
+            mailed(Mail {
+                to: vec!["a@example.com".into(), "b@example.com".into()],
+                from: Some("pki@example.com".into()),
+                subject: Some("Certificates".into()),
+                way: MailWay::Command(["/usr/bin/msmtp", "-t", "-a", "the fleet"].map(str::to_owned).into()),
+            }),
+        ),
+        (
+            "[inventory]\nmail_to = 'a@example.com'\nmail_relay = 'Mail.example.com'",
+            mailed(relayed("mail.example.com", 25)),
+        ),
+        (
+            "[inventory]\nmail_to = 'a@example.com'\nmail_relay = 'mail.example.com:587'",
+            mailed(relayed("mail.example.com", 587)),
+        ),
+        (
+            "[inventory]\nmail_to = 'a@example.com'\nmail_relay = '[2001:db8::1]:26'",
+            mailed(relayed("2001:db8::1", 26)),
+        ),
+        (
+            "[inventory]\nmail_to = 'a@example.com'\nmail_relay = '2001:db8::1'",
+            mailed(relayed("2001:db8::1", 25)),
         ),
         ("metrics_file = 'm.prom'", Site { metrics: Some(path("/t/m.prom")), ..Site::default() }),
         (

@@ -289,6 +289,12 @@ fn zone_update(sections: &mut Sections<'_>) -> Option<ZoneUpdate> {
 /// The outer nothing: there is a fault.
 fn mail(sections: &mut Sections<'_>) -> Option<Option<Mail>> {
     let relay = sections.text("Misc", "MAIL_RELAY");
+    if relay.is_none() {
+        for key in ["MAIL_SUBJECT", "MAIL_SENDER", "MAIL_RECIPIENT"] {
+            sections.ignore("Misc", key);
+        }
+        return Some(None);
+    }
     let subject = sections.text("Misc", "MAIL_SUBJECT");
     let sender = sections.text("Misc", "MAIL_SENDER");
     let recipients = sections.list("Misc", "MAIL_RECIPIENT");
