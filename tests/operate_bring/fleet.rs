@@ -310,7 +310,7 @@ pub fn holds(directory: &Path, instances: &[BTreeMap<String, [u8; 32]>], case: &
             !entry.file_name().to_string_lossy().starts_with(".reseed"),
             "{case}: {shown} was left behind"
         );
-        if !entry.file_type().is_file() || !path.extension().is_some_and(|it| it == "pem") {
+        if !entry.file_type().is_file() || path.extension().is_none_or(|it| it != "pem") {
             continue;
         }
         count += 1;
