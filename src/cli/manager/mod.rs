@@ -149,7 +149,13 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         }
         Command::DnsRefresh(asked) => distribute::distribute(there()?, &asked.request())?,
         Command::Clean(asked) => clean::clean(there()?, &asked.request())?,
-        Command::Revoke(asked) => revoke::revoke(there()?, &asked.request()?)?,
+        Command::Revoke(asked) => {
+            let world = there()?;
+            if let Some(revocation) = asked.of_inventory(&world)? {
+                return revocation.run(&world);
+            }
+            revoke::revoke(world, &asked.request()?)?
+        }
         Command::Crl(asked) => revoke::lists(there()?, &asked.authorities)?,
     };
     outcome::tell(&report, arguments.command.wants_json())

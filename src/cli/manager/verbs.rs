@@ -264,9 +264,12 @@ impl Clean {
 ///
 /// Of an own authority, its list of revoked certificates (crl.pem, crl.der) is written beside it and into production.
 /// A public authority is asked to, by the account that ordered it, else with the certificate's own key.
+///
+/// Of an inventory it is what is deployed of a certificate, or the instance with a number; the list of an own authority
+/// is the file that crl in [inventory] names.
 #[derive(Debug, clap::Args)]
 pub struct Revoke {
-    /// Whose
+    /// Whose; of an inventory a certificate or the number of an instance
     #[arg(value_name = "GROUP/SERVICE")]
     service: String,
     /// Which of its certificates, in hexadecimal digits; else the one that is served
@@ -278,6 +281,16 @@ pub struct Revoke {
 }
 
 impl Revoke {
+    /// What is asked of the inventory; nothing where the tree is meant.
+    pub fn of_inventory(&self, world: &World<'_>) -> Result<Option<operation::Revocation>, Failure> {
+        if !operation::is_meant(world, std::slice::from_ref(&self.service))? {
+            return Ok(None);
+        }
+        operation::refuse_of_tree(&[("--serial", self.serial.is_some())])?;
+        let reason = self.reason.parse::<Reason>().map_err(Failure::Usage)?;
+        Ok(Some(operation::Revocation::of(&self.service, reason)?))
+    }
+
     pub fn request(&self) -> Result<revoke::Request, Failure> {
         let serial = self.serial.as_deref().map(str::parse::<Serial>).transpose();
         Ok(revoke::Request {

@@ -6,6 +6,7 @@ mod distribute;
 mod export;
 mod issue;
 mod register;
+mod revoke;
 pub mod status;
 pub mod tend;
 
@@ -22,6 +23,7 @@ pub use distribute::{Consolidate, Distribution, Tlsa};
 pub use export::Export;
 pub use issue::{Issue, Renewal};
 pub use register::{Register, adopt};
+pub use revoke::Revocation;
 
 /// Which certificates, besides those that are named.
 #[derive(Debug, Clone, Default, clap::Args)]
