@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::crl;
 use super::deploy::{Deployment, deploy};
 use super::issue::{self, Wanted};
 use super::publish::{Publication, publish};
@@ -43,8 +44,11 @@ pub fn schedule(op: &mut Operation<'_>, request: &Request) -> Result<(), Operate
     let (_, actions) = look(op, names.as_deref())?;
     let is_now = |action: &&Action| !matches!(action.step, Step::Wait { .. } | Step::Remind);
     let busy: BTreeSet<Name> = actions.iter().filter(is_now).map(|it| it.certificate.clone()).collect();
+    // Lists end, whether anything is revoked or not, and before what is revoked is put away.
+    let listed = crl::write(op, &BTreeMap::new());
     op.each(&Vec::from_iter(busy), &mut |op, claimed| batch(op, request, claimed))?;
-    reminders(op, names.as_deref())
+    reminders(op, names.as_deref())?;
+    listed
 }
 
 /// Which certificates; nothing for all, however many there are.
