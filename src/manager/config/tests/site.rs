@@ -43,12 +43,14 @@ fn every_key_at_the_top_or_in_globals() {
         ("dns_check_delay = -1", Site { dns_check_delay: 0, ..Site::default() }),
         ("dns_check_timeout = 30", Site { dns_check_timeout: 30, ..Site::default() }),
         (
-            "[inventory]\npostgres = 'service=fleet'\nprepublish_days = 14",
+            "[inventory]\npostgres = 'service=fleet'\nprepublish_days = 14\nssh_user = 'deploy'\nreload_seconds = 5",
             Site {
                 inventory: Inventory {
                     is_configured: true,
                     postgres: Some("service=fleet".into()),
                     policy: Policy { prepublish_days: 14, ..Policy::default() },
+                    ssh_user: Some("deploy".into()),
+                    reload_seconds: Some(5),
                     ..Inventory::default()
                 },
                 ..Site::default()
@@ -59,6 +61,7 @@ fn every_key_at_the_top_or_in_globals() {
              ca_days = 100\nleaf_days = 10\nleaf_rsa_bits = 3072\nleaf_curve = 'p384'\npublic = 'le'",
             Site {
                 inventory: Inventory {
+                    is_configured: true,
                     issuing: Issuing {
                         authority: "Root".parse().unwrap(),
                         subject: Subject {
@@ -74,6 +77,28 @@ fn every_key_at_the_top_or_in_globals() {
                         ec_key: Algorithm::P384,
                         public: Some("le".into()),
                     },
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
+        (
+            "[inventory]\ncrl = 'crl/fleet.pem'",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    crl: Some(path("/t/crl/fleet.pem")),
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
+        (
+            "[inventory]\ntakeover_seconds = 5",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    takeover_seconds: Some(5),
                     ..Inventory::default()
                 },
                 ..Site::default()

@@ -58,7 +58,7 @@ fn faults_of_the_site() {
         (
             "mail from nobody",
             "[inventory]\nmail_to = 'a@example.com'\nmail_from = 'pki'\n",
-            "ssl-mgr.conf:3:13: pki is no address of mail; write for example hostmaster@example.com",
+            "ssl-mgr.conf:3:13: \"pki\" is no address of mail; write for example hostmaster@example.com",
         ),
         (
             "two ways of mail",
@@ -71,6 +71,8 @@ fn faults_of_the_site() {
             "ssl-mgr.conf:3:14: the port of mail_relay is 1 to 65535",
         ),
         ("too early", "[inventory]\nprepublish_days = 3\n", "ssl-mgr.conf:2:19: "),
+        ("no user", "[inventory]\nssh_user = '-oProxyCommand=x'\n", "ssl-mgr.conf:2:12: "),
+        ("no time for a reload", "[inventory]\nreload_seconds = 0\n", "ssl-mgr.conf:2:18: "),
         (
             "a path in two lines",
             "logdir = \"a\\nb\"\n",
