@@ -16,7 +16,7 @@ use crate::manager::acquire;
 use crate::manager::config::{Acme, AuthorityKind, Configuration};
 use crate::manager::desk::{Answers, Desk, Proven};
 use crate::manager::inventory::events::Event;
-use crate::manager::inventory::model::{AtRest, Certificate, KeyAlgorithm, Name, State};
+use crate::manager::inventory::model::{Certificate, KeyAlgorithm, Name, State};
 use crate::manager::name::ServiceName;
 use crate::manager::nearest::{hint, shown};
 use crate::manager::run::{ManagerError, Run, World};
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// [`OperateError::Inventory`] when the inventory is gone; orders and keys stay for the next run.
-pub fn make(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>, at_rest: AtRest) -> Result<Made, OperateError> {
+pub fn make(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>) -> Result<Made, OperateError> {
     let mut made = Made::new();
     if drafts.is_empty() {
         return Ok(made);
@@ -60,7 +60,7 @@ pub fn make(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>, at_rest: AtRest) -> 
     // One after another: two authorities' proofs would be in one another's way.
     for (name, (acme, drafts)) in sorted {
         match Desk::new(&run, name, acme, acme.contact.clone()) {
-            Ok(desk) => made.extend(at_desk(op, &run, &desk, drafts, at_rest)?),
+            Ok(desk) => made.extend(at_desk(op, &run, &desk, drafts)?),
             Err(refusal) => {
                 let error = format!("{name}: {refusal}");
                 made.extend(drafts.iter().map(|draft| (draft.wanted.name.clone(), Err(error.clone()))));
@@ -127,7 +127,6 @@ fn at_desk(
     run: &Run<'_>,
     desk: &Desk<'_, '_>,
     drafts: Vec<Draft<'_>>,
-    at_rest: AtRest,
 ) -> Result<Made, OperateError> {
     let (mut made, mut instances, mut wishes) = (Made::new(), Vec::new(), Vec::new());
     let names: Vec<Name> = drafts.iter().map(|draft| draft.wanted.name.clone()).collect();
@@ -151,11 +150,12 @@ fn at_desk(
             }
         }
     }
+    let at_rest = op.inventory.at_rest()?;
     let (mut answers, proven) = ask(run, desk, &instances, wishes);
     for instance in instances {
-        let keep =
-            |key: &PrivateKey| keep_key(&op.signers.keyring, at_rest, instance.begun.subject_type, key);
-        let result = match issued(&instance, &mut answers, keep, op.now()) {
+        let result = match issued(&instance, &mut answers, op.now(), &|key| {
+            keep_key(&op.signers.keyring, at_rest, instance.begun.subject_type, key)
+        }) {
             Ok((event, notes)) => {
                 // All names of a certificate are in each of its orders.
                 let until = instance.errands.iter().filter_map(|(service, _)| proven.get(service)).min();
@@ -285,8 +285,8 @@ fn ask(run: &Run<'_>, desk: &Desk<'_, '_>, instances: &[Instance], wishes: Vec<W
 fn issued(
     instance: &Instance,
     answers: &mut Answers,
-    keep: impl Fn(&PrivateKey) -> Result<Secret, String>,
     now: OffsetDateTime,
+    keep: &dyn Fn(&PrivateKey) -> Result<Secret, String>,
 ) -> Result<(Event, Vec<String>), String> {
     let (mut keys, mut notes, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     let (mut from, mut until) = (None, None);

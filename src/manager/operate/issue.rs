@@ -95,16 +95,15 @@ pub fn make(op: &mut Operation<'_>, wanted: &[Wanted]) -> Result<Made, OperateEr
         }
     }
     // A key that could not be kept as the others are is not made.
-    let at_rest = op.inventory.at_rest()?;
-    if at_rest != AtRest::Clear
+    if op.inventory.at_rest()? != AtRest::Clear
         && let Err(error) = op.signers.keyring.passphrase().and_then(|found| found.ok_or_else(no_passphrase))
     {
         let all = own.iter().chain(&public).map(|draft| (draft.wanted.name.clone(), Err(error.clone())));
         made.extend(all);
         return Ok(made);
     }
-    made.extend(by_own(op, own, at_rest)?);
-    made.extend(acquire::make(op, public, at_rest)?);
+    made.extend(by_own(op, own)?);
+    made.extend(acquire::make(op, public)?);
     Ok(made)
 }
 
@@ -132,7 +131,7 @@ fn authority(op: &Operation<'_>, certificate: &Certificate) -> Result<Name, Stri
 }
 
 /// Nothing is reserved before it is known that the authority signs.
-fn by_own(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>, at_rest: AtRest) -> Result<Made, OperateError> {
+fn by_own(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>) -> Result<Made, OperateError> {
     let (mut made, mut begun) = (Made::new(), Vec::new());
     for draft in drafts {
         let name = draft.wanted.name.clone();
@@ -147,7 +146,7 @@ fn by_own(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>, at_rest: AtRest) -> Re
             }
         }
     }
-    let signed = sign::all(op, &begun, at_rest);
+    let signed = sign::all(op, &begun)?;
     for ((begun, _), event) in begun.into_iter().zip(signed) {
         let result = match event {
             Ok(event) => op.record(&begun.name, &[event])?.map(|_| begun.instance),
@@ -247,7 +246,8 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
         true
     });
     let wanted = wanted(op, request.only, &names)?;
-    names.retain(|name| wanted.iter().any(|one| one.name == *name));
+    let of_wanted: BTreeSet<&Name> = wanted.iter().map(|one| &one.name).collect();
+    names.retain(|name| of_wanted.contains(name));
     if request.dry_run {
         for one in wanted {
             let staple = if one.must_staple { ", must staple" } else { "" };
@@ -256,20 +256,22 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
         return Ok(());
     }
     // What is wrong with an authority is told once, before anything is reserved.
-    let mut shut = BTreeSet::new();
-    for (name, certificate) in &objects.certificates {
+    let (mut shut, mut without) = (BTreeSet::new(), BTreeSet::new());
+    for name in &names {
+        let Some(certificate) = objects.certificates.get(name) else { continue };
         let signs = matches!(certificate.subject, SubjectType::Client | SubjectType::Server);
-        if certificate.kind == Kind::Local && signs && names.contains(name) {
+        if certificate.kind == Kind::Local && signs {
             let Ok(by) = authority(op, certificate) else { continue };
             if shut.contains(&by) {
-                names.retain(|one| one != name);
+                without.insert(name.clone());
             } else if let Err(error) = own_error(sign::signer(op, &by))? {
                 op.report.failures.push(error);
-                names.retain(|one| one != name);
+                without.insert(name.clone());
                 shut.insert(by);
             }
         }
     }
+    names.retain(|name| !without.contains(name));
     // What looks for what is missing finds what was done before a store went away.
     op.patience = if request.only == Only::Any { std::time::Duration::ZERO } else { PATIENCE };
     op.each(&names, &mut |op, claimed| {

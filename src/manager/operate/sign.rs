@@ -110,11 +110,14 @@ fn signing(standing: &Standing, now: OffsetDateTime) -> Vec<i64> {
 }
 
 /// Signs what has begun, each with all its keys, on all processors; what cannot be says why.
+///
+/// # Errors
+/// [`OperateError::Inventory`] when the inventory does not say how keys are kept.
 pub fn all(
-    op: &Operation<'_>,
+    op: &mut Operation<'_>,
     begun: &[(Begun, Arc<Signer>)],
-    at_rest: AtRest,
-) -> Vec<Result<Event, String>> {
+) -> Result<Vec<Result<Event, String>>, OperateError> {
+    let at_rest = op.inventory.at_rest()?;
     let terms = Terms {
         keyring: &op.signers.keyring,
         at_rest,
@@ -125,7 +128,7 @@ pub fn all(
     };
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let share = begun.len().div_ceil(processors).max(1);
-    thread::scope(|scope| {
+    Ok(thread::scope(|scope| {
         let workers: Vec<_> = begun
             .chunks(share)
             .map(|some| {
@@ -135,7 +138,7 @@ pub fn all(
             .collect();
         let lost = |count| vec![Err("the worker that made it is gone".to_owned()); count];
         workers.into_iter().flat_map(|(count, it)| it.join().unwrap_or_else(|_| lost(count))).collect()
-    })
+    }))
 }
 
 /// What holds for all that is signed in a run.
