@@ -788,6 +788,7 @@ fn objects_are_changed_by_commands() {
         let run =
             |words: &str| good(top, &[&["inventory"], &words.split(' ').collect::<Vec<_>>()[..]].concat());
         run("add service https/443");
+        assert!(run("add host h.example --jail-root /jails --dry-run").contains("nothing is changed"));
         run("add host h.example --jail-root /jails");
         run("add jail h.example www");
         run("add host i.example --jail-root /jails");

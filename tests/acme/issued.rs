@@ -19,6 +19,7 @@ pub const CASES: &[crate::Case] = &[
     ("the_chain_is_the_preferred_one", the_chain_is_the_preferred_one),
     ("refused_nonces_and_slow_answers_are_lived_with", refused_nonces_and_slow_answers_are_lived_with),
     ("what_is_revoked_is_revoked_there", what_is_revoked_is_revoked_there),
+    ("both_keys_of_an_instance_are_revoked_there", both_keys_of_an_instance_are_revoked_there),
     ("staging_is_kept_apart", staging_is_kept_apart),
     ("a_dry_run_writes_nothing_and_asks_nobody", a_dry_run_writes_nothing_and_asks_nobody),
 ];
@@ -188,6 +189,33 @@ fn what_is_revoked_is_revoked_there() {
     assert_eq!(status["Reason"], 4, "{status}");
     // What is revoked is replaced, due or not.
     issues(&bed, "lab.test/web", &["www.lab.test"]);
+}
+
+/// An instance of an inventory: by its own keys, since another manager's account has ordered it.
+fn both_keys_of_an_instance_are_revoked_there() {
+    let bed = Bed::new();
+    bed.site.configure("", "[inventory]\npublic = 'pebble'\n");
+    bed.manager("inventory add certificate www.lab.test --kind LE --algorithms both").exits(0);
+    bed.manager("schedule --all").exits(0);
+    let instance = bed.site.path("inventory/certificates/www.lab.test/1");
+    let serial = |algorithm: &str| {
+        let certificate = instance.join(algorithm).join("cert.pem");
+        let mut openssl = std::process::Command::new("openssl");
+        let said = checked(openssl.args(["x509", "-noout", "-serial", "-in"]).arg(certificate));
+        said.trim().trim_start_matches("serial=").to_ascii_lowercase()
+    };
+    let serials = ["rsa", "ec"].map(serial);
+    fs::remove_dir_all(bed.site.path(".reseed/accounts")).unwrap();
+    bed.manager("revoke www.lab.test --reason keyCompromise")
+        .exits(0)
+        .says("instance 1 is revoked (keyCompromise)");
+    for serial in &serials {
+        let status = bed.pebble.status(&bed.space, serial);
+        assert_eq!((&status["Status"], &status["Reason"]), (&"Revoked".into(), &1.into()), "{status}");
+    }
+    // Once more is one too many, and the schedule brings a successor.
+    bed.manager("revoke 1").exits(2).complains("instance 1 of www.lab.test is revoked");
+    bed.manager("schedule --all").exits(0).says("www.lab.test: instance 2 is deployed");
 }
 
 fn staging_is_kept_apart() {

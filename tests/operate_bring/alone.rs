@@ -100,6 +100,16 @@ fn a_certificate_goes_the_whole_way() {
     fleet.distribute(Request { within: Some(30), ..request() }, None);
     fleet.is("a.example", next, State::Deployed);
     fleet.is("b.example", other, State::Issued);
+
+    // In clear where they are served, however they are kept.
+    fleet.encrypt();
+    let kept = fleet.files().keys(next).unwrap().remove(0).key;
+    assert!(kept.reveal().starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+    fs::remove_dir_all(fleet.path("prod/own")).unwrap();
+    let report = fleet.consolidate(&request());
+    assert!(!report.has_failed(), "{report}");
+    let expected = [fleet.expected(next), fleet.expected(b)];
+    assert_eq!(holds(&fleet.path("prod"), &expected, "encrypted"), 5);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,7 +15,9 @@ use reseed::manager::inventory::model::{
     Object, Objects, Place, State, SubjectType, Target,
 };
 use reseed::manager::inventory::store::{Change, Inventory};
+use reseed::manager::keys;
 use reseed::manager::operate::distribute::{Publish, Request, consolidate, distribute};
+use reseed::manager::operate::keys::switch;
 use reseed::manager::operate::{Certificates, OperateError, Operation, Report};
 use reseed::manager::run::{World, configuration};
 use reseed::pki::inspect;
@@ -87,6 +90,7 @@ fn work(
     let world = World {
         root,
         top: top.to_owned(),
+        config: None,
         now: OffsetDateTime::now_utc(),
         host: HERE.to_owned(),
         tell: |_| {},
@@ -156,7 +160,8 @@ impl Fleet {
         let kind = (SubjectType::Ca, Kind::Local);
         self.certify("Local CA", kind.1, kind.0, Algorithms::Both, Vec::new());
         let texts = ["rsa", "ec"].map(|algorithm| {
-            (self.text(&format!("ca-{algorithm}.pem")), self.text(&format!("ca-{algorithm}.key")))
+            // Its keys are kept elsewhere.
+            (self.text(&format!("ca-{algorithm}.pem")), String::new())
         });
         self.authority = self.enter("Local CA", Algorithms::Both, &texts, None, "", 3650);
     }
@@ -261,6 +266,19 @@ impl Fleet {
         report
     }
 
+    /// Has all private keys of the inventory put under a passphrase, which is configured from then on.
+    pub fn encrypt(&self) {
+        let path = self.path("passphrase");
+        fs::write(&path, "only for this test\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let config = self.path("conf.d/ssl-mgr.conf");
+        let settings = fs::read_to_string(&config).unwrap();
+        fs::write(&config, settings + "[keys]\npassphrase_file = 'passphrase'\n").unwrap();
+        let request = keys::Request { form: keys::Form::Encrypted, old: None, dry_run: false };
+        let (_, done) = work(&self.root, self.top(), |op| switch(op, &request).map(drop));
+        done.unwrap();
+    }
+
     /// What a certificate's instance has: digests of its certificates, and of their public keys.
     pub fn expected(&self, id: i64) -> BTreeMap<String, [u8; 32]> {
         let keys = self.files().keys(id).unwrap();
@@ -292,7 +310,7 @@ pub fn holds(directory: &Path, instances: &[BTreeMap<String, [u8; 32]>], case: &
             !entry.file_name().to_string_lossy().starts_with(".reseed"),
             "{case}: {shown} was left behind"
         );
-        if !entry.file_type().is_file() || !path.extension().is_some_and(|it| it == "pem") {
+        if !entry.file_type().is_file() || path.extension().is_none_or(|it| it != "pem") {
             continue;
         }
         count += 1;

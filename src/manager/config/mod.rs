@@ -162,6 +162,8 @@ pub struct Inventory {
     pub takeover_seconds: Option<u32>,
     /// `reload_seconds`: how long a reload command may take; nothing for 30.
     pub reload_seconds: Option<u32>,
+    /// `crl`: the file with the lists of what own authorities have revoked, in PEM; nothing where none is wanted.
+    pub crl: Option<PathBuf>,
     /// `mail_to` and what belongs to it: who is reminded of local certificates; nothing where nobody is.
     pub mail: Option<Mail>,
 }

@@ -54,7 +54,8 @@ pub(super) fn read<'a>(source: Source<'a>, document: &'a Spanned<DeTable<'a>>, t
     if let Some(table) = file.table("dns") {
         reading.site.dns = servers::dns(table, topdir);
     }
-    reading.site.inventory = file.table("inventory").map(inventory).unwrap_or_default();
+    reading.site.inventory =
+        file.table("inventory").map(|table| inventory(table, topdir)).unwrap_or_default();
     for sort in servers::SORTS {
         if let Some(table) = file.table(servers::table(sort)) {
             let (servers, mentions) = servers::read(table, sort, topdir);
@@ -117,7 +118,7 @@ fn globals(file: &mut Table<'_>, topdir: &Path) -> Site {
     site
 }
 
-fn inventory(mut table: Table<'_>) -> Inventory {
+fn inventory(mut table: Table<'_>, topdir: &Path) -> Inventory {
     let mut found = Inventory { is_configured: true, ..Inventory::default() };
     if let Some(word) = table.text("postgres") {
         // What is wrong with it is told without it: there may be a password in it.
@@ -142,6 +143,7 @@ fn inventory(mut table: Table<'_>) -> Inventory {
     found.takeover_seconds = seconds.and_then(|number| u32::try_from(number).ok());
     let seconds = table.value("reload_seconds").and_then(|value| value.within(1..=600));
     found.reload_seconds = seconds.and_then(|number| u32::try_from(number).ok());
+    found.crl = table.filled("crl").map(|word| beneath(topdir, &word));
     found.mail = mail::read(&mut table);
     table.finish();
     found

@@ -14,9 +14,9 @@ use super::{OperateError, Operation};
 use crate::manager::acme::{Granted, Identifier, Refusal, Wish, renewal};
 use crate::manager::acquire;
 use crate::manager::config::{Acme, AuthorityKind, Configuration};
-use crate::manager::desk::{Answers, Desk};
+use crate::manager::desk::{Answers, Desk, Proven};
 use crate::manager::inventory::events::Event;
-use crate::manager::inventory::model::{Certificate, KeyAlgorithm, Name, State};
+use crate::manager::inventory::model::{AtRest, Certificate, KeyAlgorithm, Name, State};
 use crate::manager::name::ServiceName;
 use crate::manager::nearest::{hint, shown};
 use crate::manager::run::{ManagerError, Run, World};
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// [`OperateError::Inventory`] when the inventory is gone; orders and keys stay for the next run.
-pub fn make(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>) -> Result<Made, OperateError> {
+pub fn make(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>, at_rest: AtRest) -> Result<Made, OperateError> {
     let mut made = Made::new();
     if drafts.is_empty() {
         return Ok(made);
@@ -60,7 +60,7 @@ pub fn make(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>) -> Result<Made, Oper
     // One after another: two authorities' proofs would be in one another's way.
     for (name, (acme, drafts)) in sorted {
         match Desk::new(&run, name, acme, acme.contact.clone()) {
-            Ok(desk) => made.extend(at_desk(op, &run, &desk, drafts)?),
+            Ok(desk) => made.extend(at_desk(op, &run, &desk, drafts, at_rest)?),
             Err(refusal) => {
                 let error = format!("{name}: {refusal}");
                 made.extend(drafts.iter().map(|draft| (draft.wanted.name.clone(), Err(error.clone()))));
@@ -127,6 +127,7 @@ fn at_desk(
     run: &Run<'_>,
     desk: &Desk<'_, '_>,
     drafts: Vec<Draft<'_>>,
+    at_rest: AtRest,
 ) -> Result<Made, OperateError> {
     let (mut made, mut instances, mut wishes) = (Made::new(), Vec::new(), Vec::new());
     let names: Vec<Name> = drafts.iter().map(|draft| draft.wanted.name.clone()).collect();
@@ -150,14 +151,17 @@ fn at_desk(
             }
         }
     }
-    let at_rest = op.inventory.at_rest()?;
-    let mut answers = ask(run, desk, &instances, wishes);
+    let (mut answers, proven) = ask(run, desk, &instances, wishes);
     for instance in instances {
-        let result = match issued(&instance, &mut answers, op.world.now, &|key| {
-            keep_key(&op.signers.keyring, at_rest, instance.begun.subject_type, key)
-        }) {
+        let keep =
+            |key: &PrivateKey| keep_key(&op.signers.keyring, at_rest, instance.begun.subject_type, key);
+        let result = match issued(&instance, &mut answers, keep, op.now()) {
             Ok((event, notes)) => {
-                let recorded = op.record(&instance.begun.name, &[event])?;
+                // All names of a certificate are in each of its orders.
+                let until = instance.errands.iter().filter_map(|(service, _)| proven.get(service)).min();
+                let authorized = until.map(|until| Event::Authorized { until: Some(*until) });
+                let events: Vec<Event> = [event].into_iter().chain(authorized).collect();
+                let recorded = op.record(&instance.begun.name, &events)?;
                 // Only what the inventory has is not needed here any more.
                 if recorded.is_ok() {
                     let left = instance.errands.iter().filter_map(|(_, errand)| errand.forget(run).err());
@@ -262,7 +266,7 @@ fn wishes_of(
     Ok(instance.errands.iter().map(wish).collect())
 }
 
-fn ask(run: &Run<'_>, desk: &Desk<'_, '_>, instances: &[Instance], wishes: Vec<Wish>) -> Answers {
+fn ask(run: &Run<'_>, desk: &Desk<'_, '_>, instances: &[Instance], wishes: Vec<Wish>) -> (Answers, Proven) {
     let all = || instances.iter().flat_map(|instance| &instance.errands);
     let errands: BTreeMap<&ServiceName, &Errand> = all().map(|(service, errand)| (service, errand)).collect();
     let remember = |name: &ServiceName, url: &str| {
@@ -271,16 +275,18 @@ fn ask(run: &Run<'_>, desk: &Desk<'_, '_>, instances: &[Instance], wishes: Vec<W
             tracing::warn!("{name}: its order is not on disk, a run that dies now orders again: {error}");
         }
     };
-    desk.ask(wishes, &remember)
-        .unwrap_or_else(|refusal| all().map(|(service, _)| (service.clone(), Err(refusal.clone()))).collect())
+    desk.ask_proven(wishes, &remember).unwrap_or_else(|refusal| {
+        let refused = all().map(|(service, _)| (service.clone(), Err(refusal.clone()))).collect();
+        (refused, Proven::new())
+    })
 }
 
 /// What has come of an instance: everything, or why not.
 fn issued(
     instance: &Instance,
     answers: &mut Answers,
+    keep: impl Fn(&PrivateKey) -> Result<Secret, String>,
     now: OffsetDateTime,
-    keep: &dyn Fn(&PrivateKey) -> Result<Secret, String>,
 ) -> Result<(Event, Vec<String>), String> {
     let (mut keys, mut notes, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     let (mut from, mut until) = (None, None);

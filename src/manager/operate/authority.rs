@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use time::{Duration, OffsetDateTime};
 
+use super::keys::keep_key;
 use super::sign::{BACKDATE, DIGEST, data, digest, forget, pem, serial};
 use super::{OperateError, Operation};
 use crate::manager::config::Subject;
@@ -191,7 +192,7 @@ fn record(
 }
 
 fn event(
-    op: &Operation<'_>,
+    op: &mut Operation<'_>,
     fresh: &Fresh,
     algorithms: Algorithms,
     instance: i64,
@@ -215,8 +216,8 @@ fn event(
             issued.map_err(|error| error.to_string())?.der
         }
     };
-    let passphrase = op.signers.keyring.passphrase()?.ok_or("there is no passphrase")?;
-    let key = encrypted::encrypt(&fresh.key, passphrase).map_err(|error| error.to_string())?;
+    let at_rest = op.inventory.at_rest().map_err(|error| error.to_string())?;
+    let key = keep_key(&op.signers.keyring, at_rest, SubjectType::Ca, &fresh.key)?;
     let read = inspect::Certificate::from_der(&der)?;
     let keys = vec![data(algorithm, &der, fresh.chain.clone(), key, now)];
     let (not_before, not_after) = (read.not_before, read.not_after);

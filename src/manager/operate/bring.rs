@@ -13,7 +13,7 @@ use super::hosts::{Arrival, Ways};
 use super::parcel::{Goods, Parcel, Texts};
 use super::{Hosts, OperateError, Operation};
 use crate::manager::inventory::events::Event;
-use crate::manager::inventory::model::{Certificate, Delivery, Instance, KeyData, Name, Objects, Outcome};
+use crate::manager::inventory::model::{Certificate, Delivery, Instance, KeyData, Name, Outcome};
 use crate::manager::inventory::store::InventoryError;
 use crate::manager::keyring::Keyring;
 use crate::pki::inspect;
@@ -41,60 +41,23 @@ pub fn bring(
     hosts: &Hosts,
     again: bool,
 ) -> Result<BTreeMap<Name, Result<(), String>>, OperateError> {
-    let objects = op.inventory.objects()?;
-    let mut troubles: BTreeMap<Name, Vec<String>> =
-        shipments.iter().map(|shipment| (shipment.name.clone(), Vec::new())).collect();
-    let mut trouble = |name: &Name, says: String| troubles.entry(name.clone()).or_default().push(says);
-    let mut freight = Freight { objects: &objects, hosts, again, parcels: BTreeMap::new() };
-    let mut instances: BTreeMap<Name, i64> = BTreeMap::new();
+    let mut troubles = Troubles::of(shipments);
     let mut recorder = Recorder { began: Instant::now(), lost: BTreeSet::new() };
-    for shipment in shipments {
-        let name = &shipment.name;
-        instances.insert(name.clone(), shipment.instance);
-        let found = op.inventory.instances_of(name)?.into_iter().find(|known| known.id == shipment.instance);
-        let (Some(certificate), Some(instance)) = (objects.certificates.get(name), found) else {
-            trouble(name, format!("the inventory has no instance {} of it", shipment.instance));
-            continue;
-        };
-        let due = freight.due(certificate, &instance);
-        due.left_out.iter().for_each(|host| trouble(name, format!("{host}: left out")));
-        if due.hosts.is_empty() {
-            continue;
-        }
-        let goods = match texts(op, &instance)? {
-            Ok(texts) => Goods { name, certificate, instance: &instance, texts },
-            Err(error) => {
-                trouble(name, format!("instance {}: {error}", instance.id));
-                continue;
-            }
-        };
-        for (host, is_due) in due.hosts {
-            match freight.parcels.entry(host.clone()).or_default().add(&goods, host, &objects, is_due) {
-                Ok(notes) => op.report.notes.extend(notes),
-                Err(error) => {
-                    recorder.record(op, name, instance.id, host, (Outcome::Failed, Some(error.clone())))?;
-                    trouble(name, error);
-                }
-            }
-        }
-    }
-    let Freight { mut parcels, .. } = freight;
-    parcels.retain(|_, parcel| !parcel.loads.is_empty());
+    let parcels = packed(op, shipments, (hosts, again), &mut recorder, &mut troubles)?;
+    let instances: BTreeMap<&Name, i64> = shipments.iter().map(|it| (&it.name, it.instance)).collect();
     let (site, own) = (op.config.site.clone(), op.world.host.clone());
+    let ways = Ways { site: &site, own: &own, is_live: op.world.root.is_live() };
     let mut gone: Option<InventoryError> = None;
-    Ways { site: &site, own: &own }.carry(&parcels, &mut |host, arrivals| {
+    ways.carry(&parcels, &mut |host, arrivals| {
         for (name, (outcome, says)) in outcomes(parcels.get(host), arrivals) {
             let Some(instance) = instances.get(name) else { continue };
             let shown = says.map(|says| format!("{host}: {says}"));
-            match recorder.record(op, name, *instance, host, (outcome, shown.clone())) {
-                Ok(()) => {}
-                Err(error) => {
-                    gone = Some(error);
-                    return false;
-                }
+            if let Err(error) = recorder.record(op, name, *instance, host, (outcome, shown.clone())) {
+                gone = Some(error);
+                return false;
             }
             match (outcome, shown) {
-                (Outcome::Failed, Some(says)) => trouble(name, says),
+                (Outcome::Failed, Some(says)) => troubles.add(name, says),
                 (Outcome::ReloadDue, Some(says)) => op.report.failed(name.clone(), says),
                 _ => op.report.done(name.clone(), format!("instance {instance} lies on {host}")),
             }
@@ -105,18 +68,71 @@ pub fn bring(
         return Err(error.into());
     }
     for name in recorder.lost {
-        trouble(&name, InventoryError::ClaimLost(name.clone()).to_string());
+        troubles.add(&name, InventoryError::ClaimLost(name.clone()).to_string());
     }
-    let joined = |says: Vec<String>| if says.is_empty() { Ok(()) } else { Err(says.join("; ")) };
-    Ok(troubles.into_iter().map(|(name, says)| (name, joined(says))).collect())
+    Ok(troubles.results())
 }
 
-/// What is on its way.
-struct Freight<'a> {
-    objects: &'a Objects,
-    hosts: &'a Hosts,
-    again: bool,
-    parcels: BTreeMap<Name, Parcel>,
+/// Why certificates do not lie on all of their hosts.
+struct Troubles(BTreeMap<Name, Vec<String>>);
+
+impl Troubles {
+    fn of(shipments: &[Shipment]) -> Self {
+        Self(shipments.iter().map(|shipment| (shipment.name.clone(), Vec::new())).collect())
+    }
+
+    fn add(&mut self, name: &Name, says: String) {
+        self.0.entry(name.clone()).or_default().push(says);
+    }
+
+    fn results(self) -> BTreeMap<Name, Result<(), String>> {
+        let joined = |says: Vec<String>| if says.is_empty() { Ok(()) } else { Err(says.join("; ")) };
+        self.0.into_iter().map(|(name, says)| (name, joined(says))).collect()
+    }
+}
+
+/// What each host gets.
+fn packed(
+    op: &mut Operation<'_>,
+    shipments: &[Shipment],
+    (hosts, again): (&Hosts, bool),
+    recorder: &mut Recorder,
+    troubles: &mut Troubles,
+) -> Result<BTreeMap<Name, Parcel>, OperateError> {
+    let names: Vec<Name> = shipments.iter().map(|shipment| shipment.name.clone()).collect();
+    let objects = op.inventory.objects_of(&names)?;
+    let mut issuers = Issuers::new();
+    let mut parcels: BTreeMap<Name, Parcel> = BTreeMap::new();
+    for Shipment { name, instance } in shipments {
+        let found = op.inventory.instances_of(name)?.into_iter().find(|known| known.id == *instance);
+        let (Some(certificate), Some(instance)) = (objects.certificates.get(name), found) else {
+            troubles.add(name, format!("the inventory has no instance {instance} of it"));
+            continue;
+        };
+        let due = Due::of(certificate, &instance, hosts, again);
+        due.left_out.iter().for_each(|host| troubles.add(name, format!("{host}: left out")));
+        if due.hosts.is_empty() {
+            continue;
+        }
+        let goods = match texts(op, &instance, &mut issuers)? {
+            Ok(texts) => Goods { name, certificate, instance: &instance, texts },
+            Err(error) => {
+                troubles.add(name, format!("instance {}: {error}", instance.id));
+                continue;
+            }
+        };
+        for (host, is_due) in due.hosts {
+            match parcels.entry(host.clone()).or_default().add(&goods, host, &objects, is_due) {
+                Ok(notes) => op.report.notes.extend(notes),
+                Err(error) => {
+                    recorder.record(op, name, instance.id, host, (Outcome::Failed, Some(error.clone())))?;
+                    troubles.add(name, error);
+                }
+            }
+        }
+    }
+    parcels.retain(|_, parcel| !parcel.loads.is_empty());
+    Ok(parcels)
 }
 
 /// Where an instance has to go.
@@ -127,16 +143,13 @@ struct Due<'c> {
     left_out: Vec<&'c Name>,
 }
 
-impl Freight<'_> {
-    fn due<'c>(&self, certificate: &'c Certificate, instance: &Instance) -> Due<'c> {
-        let mut due = Due { hosts: Vec::new(), left_out: left_out(certificate, instance, self.hosts) };
-        for host in certificate.hosts() {
-            let known = instance.deliveries.get(host).map(|delivery| delivery.outcome);
-            if self.hosts.serves(host) && self.objects.hosts.contains_key(host) {
-                match known {
-                    Some(Outcome::Done) if !self.again => {}
-                    known => due.hosts.push((host, self.again || known == Some(Outcome::ReloadDue))),
-                }
+impl<'c> Due<'c> {
+    fn of(certificate: &'c Certificate, instance: &Instance, hosts: &Hosts, again: bool) -> Self {
+        let mut due = Self { hosts: Vec::new(), left_out: left_out(certificate, instance, hosts) };
+        for host in certificate.hosts().into_iter().filter(|host| hosts.serves(host)) {
+            match instance.deliveries.get(host).map(|delivery| delivery.outcome) {
+                Some(Outcome::Done) if !again => {}
+                known => due.hosts.push((host, again || known == Some(Outcome::ReloadDue))),
             }
         }
         due
@@ -211,18 +224,27 @@ fn outcomes(parcel: Option<&Parcel>, arrivals: Vec<Arrival>) -> BTreeMap<&Name, 
     found
 }
 
+/// What instances of authorities hold, by number.
+type Issuers = BTreeMap<i64, Vec<KeyData>>;
+
 /// The texts of an instance; in words why it cannot be brought anywhere.
-fn texts(op: &mut Operation<'_>, instance: &Instance) -> Result<Result<Vec<Texts>, String>, OperateError> {
-    let keys = op.inventory.keys(instance.id)?;
-    let issuer = match instance.issuer {
-        Some(issuer) if keys.iter().any(|key| key.chain.trim().is_empty()) => op.inventory.keys(issuer)?,
-        _ => Vec::new(),
-    };
+fn texts(
+    op: &mut Operation<'_>,
+    instance: &Instance,
+    issuers: &mut Issuers,
+) -> Result<Result<Vec<Texts>, String>, OperateError> {
     if !instance.is_whole() {
         return Ok(Err("it does not hold a certificate for each of its keys".to_owned()));
     }
-    let keyring = Keyring::new(op.world.root, op.config.site.passphrase_file.as_deref());
-    Ok(keys.iter().map(|key| opened(key, &keyring, &issuer)).collect())
+    let keys = op.inventory.keys_of(std::slice::from_ref(instance))?.pop().unwrap_or_default();
+    if let Some(issuer) = instance.issuer
+        && !issuers.contains_key(&issuer)
+        && keys.iter().any(|key| key.chain.trim().is_empty())
+    {
+        issuers.insert(issuer, op.inventory.keys(issuer)?);
+    }
+    let issuer = instance.issuer.and_then(|issuer| issuers.get(&issuer)).map_or(&[][..], Vec::as_slice);
+    Ok(keys.iter().map(|key| opened(key, &op.signers.keyring, issuer)).collect())
 }
 
 fn opened(data: &KeyData, keyring: &Keyring<'_>, issuer: &[KeyData]) -> Result<Texts, String> {

@@ -45,6 +45,8 @@ pub struct Ways<'a> {
     pub site: &'a Site,
     /// This machine's own name.
     pub own: &'a str,
+    /// This machine's own files are those that we work on: else nothing is put into them.
+    pub is_live: bool,
 }
 
 impl Ways<'_> {
@@ -101,6 +103,9 @@ impl Ways<'_> {
         let user = inventory.ssh_user.as_deref().unwrap_or("root");
         let address = format!("{user}@{host}");
         let door = match is_here(host.as_str(), self.own) {
+            true if !self.is_live => {
+                return Err("this machine is served only where --root is its own root".to_owned());
+            }
             true => Door::Here,
             false => Door::Ssh { host: &address, options: &self.site.ssh_options },
         };

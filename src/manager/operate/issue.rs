@@ -17,8 +17,9 @@ use super::sign::{self, Signer};
 use super::{Certificates, OperateError, Operation, acquire};
 use crate::manager::config::{AlternativeName, Subject};
 use crate::manager::inventory::events::Event;
-use crate::manager::inventory::model::{Algorithms, Certificate, Kind, Name, State, SubjectType};
+use crate::manager::inventory::model::{Algorithms, AtRest, Certificate, Kind, Name, State, SubjectType};
 use crate::manager::inventory::schedule::{Stage, Standing};
+use crate::manager::keyring::ADVICE;
 
 /// An instance that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,9 +94,22 @@ pub fn make(op: &mut Operation<'_>, wanted: &[Wanted]) -> Result<Made, OperateEr
             }
         }
     }
-    made.extend(by_own(op, own)?);
-    made.extend(acquire::make(op, public)?);
+    // A key that could not be kept as the others are is not made.
+    let at_rest = op.inventory.at_rest()?;
+    if at_rest != AtRest::Clear
+        && let Err(error) = op.signers.keyring.passphrase().and_then(|found| found.ok_or_else(no_passphrase))
+    {
+        let all = own.iter().chain(&public).map(|draft| (draft.wanted.name.clone(), Err(error.clone())));
+        made.extend(all);
+        return Ok(made);
+    }
+    made.extend(by_own(op, own, at_rest)?);
+    made.extend(acquire::make(op, public, at_rest)?);
     Ok(made)
+}
+
+fn no_passphrase() -> String {
+    format!("keys are encrypted in this inventory, and there is no passphrase; {ADVICE}")
 }
 
 fn draft<'w>(wanted: &'w Wanted, name: &Name, certificate: Certificate) -> Result<Draft<'w>, String> {
@@ -118,7 +132,7 @@ fn authority(op: &Operation<'_>, certificate: &Certificate) -> Result<Name, Stri
 }
 
 /// Nothing is reserved before it is known that the authority signs.
-fn by_own(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>) -> Result<Made, OperateError> {
+fn by_own(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>, at_rest: AtRest) -> Result<Made, OperateError> {
     let (mut made, mut begun) = (Made::new(), Vec::new());
     for draft in drafts {
         let name = draft.wanted.name.clone();
@@ -133,7 +147,7 @@ fn by_own(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>) -> Result<Made, Operat
             }
         }
     }
-    let signed = sign::all(op, &begun)?;
+    let signed = sign::all(op, &begun, at_rest);
     for ((begun, _), event) in begun.into_iter().zip(signed) {
         let result = match event {
             Ok(event) => op.record(&begun.name, &[event])?.map(|_| begun.instance),
@@ -233,8 +247,7 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
         true
     });
     let wanted = wanted(op, request.only, &names)?;
-    let of_wanted: BTreeSet<&Name> = wanted.iter().map(|one| &one.name).collect();
-    names.retain(|name| of_wanted.contains(name));
+    names.retain(|name| wanted.iter().any(|one| one.name == *name));
     if request.dry_run {
         for one in wanted {
             let staple = if one.must_staple { ", must staple" } else { "" };
@@ -243,22 +256,20 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
         return Ok(());
     }
     // What is wrong with an authority is told once, before anything is reserved.
-    let (mut shut, mut without) = (BTreeSet::new(), BTreeSet::new());
-    for name in &names {
-        let Some(certificate) = objects.certificates.get(name) else { continue };
+    let mut shut = BTreeSet::new();
+    for (name, certificate) in &objects.certificates {
         let signs = matches!(certificate.subject, SubjectType::Client | SubjectType::Server);
-        if certificate.kind == Kind::Local && signs {
+        if certificate.kind == Kind::Local && signs && names.contains(name) {
             let Ok(by) = authority(op, certificate) else { continue };
             if shut.contains(&by) {
-                without.insert(name.clone());
+                names.retain(|one| one != name);
             } else if let Err(error) = own_error(sign::signer(op, &by))? {
                 op.report.failures.push(error);
-                without.insert(name.clone());
+                names.retain(|one| one != name);
                 shut.insert(by);
             }
         }
     }
-    names.retain(|name| !without.contains(name));
     // What looks for what is missing finds what was done before a store went away.
     op.patience = if request.only == Only::Any { std::time::Duration::ZERO } else { PATIENCE };
     op.each(&names, &mut |op, claimed| {
@@ -276,7 +287,7 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
 
 /// What is wanted of certificates, as they stand now.
 fn wanted(op: &mut Operation<'_>, only: Only, names: &[Name]) -> Result<Vec<Wanted>, OperateError> {
-    let (mut found, now) = (Vec::new(), op.world.now);
+    let (mut found, now) = (Vec::new(), op.now());
     op.inventory.standings(Some(names), &mut |standing| {
         if is_meant(&standing, only, now) {
             let begun = standing.instances.iter().filter(|it| it.state == State::Reserved);

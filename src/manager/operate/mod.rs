@@ -4,13 +4,14 @@
 //!  words      choice  report                 which certificates and hosts are meant; what was done
 //!  stories    schedule  deploy               everything that is due; what comes into use
 //!             issue  distribute  tlsa        one kind of it, because somebody says so
-//!             authority  export
+//!             authority  export  revoke
 //!             check  status                what is wrong; how it stands
 //!  decisions  naming                         which names stand in a certificate
 //!  steps      sign  acquire  errand          a certificate by an own authority; by a public one, and what that
 //!                                            is asked with
 //!             bring  parcel  hosts           files to their places on hosts
 //!             publish  records               TLSA records into zones; which those are
+//!             crl                            what own authorities have taken back
 //!             remind                         somebody is told of what somebody has to do
 //!             keys                           private keys, opened and kept
 //! ```
@@ -23,6 +24,7 @@ pub mod authority;
 pub mod bring;
 pub mod check;
 pub mod choice;
+pub mod crl;
 pub mod deploy;
 pub mod distribute;
 mod errand;
@@ -36,12 +38,15 @@ pub mod publish;
 pub mod records;
 pub mod remind;
 pub mod report;
+pub mod revoke;
 pub mod schedule;
 mod sign;
 pub mod status;
 pub mod tlsa;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
 
 use self::sign::Signers;
 use super::config::Configuration;
@@ -74,6 +79,8 @@ pub struct Operation<'a> {
     pub inventory: Box<dyn Inventory + 'a>,
     /// What has been done.
     pub report: Report,
+    /// When it began, on a clock that nobody sets.
+    began: Instant,
     /// How long a store that is gone is waited for; only what looks again before it works may wait at all.
     pub patience: Duration,
     /// What own authorities sign with, as far as it was needed.
@@ -102,7 +109,12 @@ impl<'a> Operation<'a> {
     pub fn new(world: World<'a>, config: Configuration, inventory: Box<dyn Inventory + 'a>) -> Self {
         let signers = Signers::new(world.root, config.site.passphrase_file.as_deref());
         let (report, patience) = (Report::default(), Duration::ZERO);
-        Self { world, config, inventory, report, patience, signers }
+        Self { world, config, inventory, report, began: Instant::now(), patience, signers }
+    }
+
+    /// The present time, while `world.now` is that at which it began.
+    pub fn now(&self) -> OffsetDateTime {
+        self.world.now + self.began.elapsed()
     }
 
     /// Has work done on certificates that nobody else works at, some at a time, each once. Those that are left to
@@ -155,7 +167,7 @@ impl<'a> Operation<'a> {
         name: &Name,
         events: &[Event],
     ) -> Result<Result<Option<i64>, String>, OperateError> {
-        match self.inventory.record(name, events, self.world.now) {
+        match self.inventory.record(name, events, self.now()) {
             Ok(fresh) => Ok(Ok(fresh)),
             Err(error @ (InventoryError::Refused(_) | InventoryError::ClaimLost(_))) => {
                 Ok(Err(error.to_string()))

@@ -36,7 +36,8 @@ pub fn remind(op: &mut Operation<'_>, names: &[(Name, Reason)]) -> Result<(), Op
         op.report.notes.push(note);
         return Ok(());
     };
-    let objects = op.inventory.objects()?;
+    let who: Vec<Name> = names.iter().map(|(name, _)| name.clone()).collect();
+    let objects = op.inventory.objects_of(&who)?;
     let is_disabled = |name: &Name| objects.certificates.get(name).is_some_and(|it| it.disabled);
     let lines: Vec<Line<'_>> =
         names.iter().map(|(name, reason)| Line { name, reason, is_disabled: is_disabled(name) }).collect();

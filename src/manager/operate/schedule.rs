@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::crl;
 use super::deploy::{Deployment, deploy};
 use super::issue::{self, Wanted};
 use super::publish::{Publication, publish};
+use super::remind::remind;
 use super::{Certificates, Hosts, OperateError, Operation};
 use crate::manager::inventory::events::Event;
 use crate::manager::inventory::model::{Name, State};
-use crate::manager::inventory::schedule::{Action, Standing, Step, due, minute};
+use crate::manager::inventory::schedule::{Action, Reason, Standing, Step, due, minute};
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -42,7 +44,11 @@ pub fn schedule(op: &mut Operation<'_>, request: &Request) -> Result<(), Operate
     let (_, actions) = look(op, names.as_deref())?;
     let is_now = |action: &&Action| !matches!(action.step, Step::Wait { .. } | Step::Remind);
     let busy: BTreeSet<Name> = actions.iter().filter(is_now).map(|it| it.certificate.clone()).collect();
-    op.each(&Vec::from_iter(busy), &mut |op, claimed| batch(op, request, claimed))
+    // Lists end, whether anything is revoked or not, and before what is revoked is put away.
+    let listed = crl::write(op, &BTreeMap::new());
+    op.each(&Vec::from_iter(busy), &mut |op, claimed| batch(op, request, claimed))?;
+    reminders(op, names.as_deref())?;
+    listed
 }
 
 /// Which certificates; nothing for all, however many there are.
@@ -60,7 +66,7 @@ fn chosen(op: &mut Operation<'_>, request: &Request) -> Result<Option<Vec<Name>>
 /// # Errors
 /// [`OperateError`]
 pub fn look(op: &mut Operation<'_>, names: Option<&[Name]>) -> Result<(usize, Vec<Action>), OperateError> {
-    let (policy, now) = (op.config.site.inventory.policy, op.world.now);
+    let (policy, now) = (op.config.site.inventory.policy, op.now());
     let (mut known, mut actions) = (0, Vec::new());
     op.inventory.standings(names, &mut |standing| {
         known += 1;
@@ -71,9 +77,11 @@ pub fn look(op: &mut Operation<'_>, names: Option<&[Name]>) -> Result<(usize, Ve
 
 /// Takes some certificates as far as they go.
 fn batch(op: &mut Operation<'_>, request: &Request, claimed: &[Name]) -> Result<(), OperateError> {
-    let (policy, now) = (op.config.site.inventory.policy, op.world.now);
+    let policy = op.config.site.inventory.policy;
     let mut failed: BTreeSet<Name> = BTreeSet::new();
+    let mut issued: BTreeSet<Name> = BTreeSet::new();
     for _ in 0..ROUNDS {
+        let now = op.now();
         let rest: Vec<Name> = claimed.iter().filter(|name| !failed.contains(*name)).cloned().collect();
         let mut work = Work::default();
         op.inventory.standings(Some(&rest), &mut |standing| {
@@ -85,6 +93,14 @@ fn batch(op: &mut Operation<'_>, request: &Request, claimed: &[Name]) -> Result<
                 op.report.left(name, says);
             }
             return Ok(());
+        }
+        // Whatever an authority sends, no certificate is issued twice in one run.
+        let (fresh, again) =
+            work.issue.into_iter().partition(|(wanted, _)| issued.insert(wanted.name.clone()));
+        work.issue = fresh;
+        for (Wanted { name, .. }, _) in Vec::from_iter(again) {
+            failed.insert(name.clone());
+            op.report.failed(name, "what was just issued cannot be used; `reseed manager check` says why");
         }
         failed.extend(work.carry_out(op, request)?);
     }
@@ -221,4 +237,26 @@ impl Told<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Has one message sent for all that somebody has to be reminded of.
+fn reminders(op: &mut Operation<'_>, names: Option<&[Name]>) -> Result<(), OperateError> {
+    let (_, actions) = look(op, names)?;
+    let wanted: BTreeSet<Name> = reasons(actions).into_iter().map(|(name, _)| name).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let claimed = op.inventory.claim(&Vec::from_iter(wanted), usize::MAX)?;
+    // Somebody else may have reminded between our look and our claim.
+    let reminded = look(op, Some(&claimed)).and_then(|(_, actions)| match reasons(actions) {
+        none if none.is_empty() => Ok(()),
+        some => remind(op, &some),
+    });
+    claimed.iter().try_for_each(|name| op.inventory.release(name))?;
+    reminded
+}
+
+fn reasons(actions: Vec<Action>) -> Vec<(Name, Reason)> {
+    let reminds = actions.into_iter().filter(|action| action.step == Step::Remind);
+    reminds.map(|action| (action.certificate, action.because)).collect()
 }

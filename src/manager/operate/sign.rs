@@ -110,14 +110,11 @@ fn signing(standing: &Standing, now: OffsetDateTime) -> Vec<i64> {
 }
 
 /// Signs what has begun, each with all its keys, on all processors; what cannot be says why.
-///
-/// # Errors
-/// [`OperateError::Inventory`] when the inventory does not say how keys are kept.
 pub fn all(
-    op: &mut Operation<'_>,
+    op: &Operation<'_>,
     begun: &[(Begun, Arc<Signer>)],
-) -> Result<Vec<Result<Event, String>>, OperateError> {
-    let at_rest = op.inventory.at_rest()?;
+    at_rest: AtRest,
+) -> Vec<Result<Event, String>> {
     let terms = Terms {
         keyring: &op.signers.keyring,
         at_rest,
@@ -128,7 +125,7 @@ pub fn all(
     };
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let share = begun.len().div_ceil(processors).max(1);
-    Ok(thread::scope(|scope| {
+    thread::scope(|scope| {
         let workers: Vec<_> = begun
             .chunks(share)
             .map(|some| {
@@ -138,7 +135,7 @@ pub fn all(
             .collect();
         let lost = |count| vec![Err("the worker that made it is gone".to_owned()); count];
         workers.into_iter().flat_map(|(count, it)| it.join().unwrap_or_else(|_| lost(count))).collect()
-    }))
+    })
 }
 
 /// What holds for all that is signed in a run.

@@ -36,7 +36,7 @@ pub fn tlsa(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErro
 }
 
 fn would(op: &mut Operation<'_>, names: &[Name], remove: bool) -> Result<(), OperateError> {
-    let objects = op.inventory.objects()?;
+    let objects = op.inventory.objects_of(names)?;
     let stages = stages(op, names)?;
     for name in names {
         let has_services = objects.certificates.get(name).is_some_and(|it| !it.services.is_empty());
@@ -118,7 +118,8 @@ mod tests {
     #[test]
     fn whose_records_are_out() {
         use State::*;
-        let rows: [(&str, &[(State, bool)], &[i64]); 7] = [
+        type Row<'a> = (&'a str, &'a [(State, bool)], &'a [i64]);
+        let rows: [Row<'_>; 7] = [
             ("nothing", &[], &[]),
             ("what is deployed", &[(Archived, true), (Expired, true), (Deployed, true)], &[3]),
             ("and what will be", &[(Deployed, true), (Prepublished, true)], &[1, 2]),

@@ -17,13 +17,13 @@ pub struct Passphrase {
     /// A file of one line, with its end.
     whole: Option<Zeroizing<Vec<u8>>>,
     salt: Mutex<Option<Salt>>,
-    derived: Mutex<BTreeMap<How, Slot>>,
+    derived: Mutex<BTreeMap<How, Arc<Once>>>,
 }
 
 /// A derived key, wiped when the last who uses it is gone.
 pub(super) type Derived = Arc<Zeroizing<Vec<u8>>>;
-/// Where one is, or will be when the first who needs it has derived it.
-type Slot = Arc<OnceLock<Result<Derived, EncryptedError>>>;
+/// One that is derived by whoever wants it first.
+type Once = OnceLock<Result<Derived, EncryptedError>>;
 /// How one was derived, how long it is, and from which octets, by their number.
 type How = (Vec<u8>, usize, usize);
 

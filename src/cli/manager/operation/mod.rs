@@ -114,8 +114,8 @@ pub fn is_of_tree(selection: &[String]) -> bool {
 
 /// Where no inventory is kept, what only an inventory has cannot be asked for.
 pub fn refuse(is_given: bool) -> Result<(), Failure> {
-    let says = "--all, --include, --exclude, --skip-host, --only-host, --no-tlsa and --within are about the \
-                certificates of an inventory, and none is kept here, or the selection is one of the tree";
+    let says = "--all, --include, --exclude, --skip-host, --only-host, --no-tlsa, --within and --instance are about \
+                the certificates of an inventory, and none is kept here, or the selection is one of the tree";
     if is_given { Err(Failure::Usage(says.into())) } else { Ok(()) }
 }
 

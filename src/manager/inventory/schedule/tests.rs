@@ -250,7 +250,8 @@ fn what_is_due_next_and_when() {
     use Kind::{Le, Local};
     use State::{Archived, Deployed, Issued, Prepublished, Reserved};
     let policy = Policy::default();
-    let cases: Vec<(&str, Kind, Vec<Stage>, Option<(i64, &str)>)> = vec![
+    type Case<'a> = (&'a str, Kind, Vec<Stage>, Option<(i64, &'a str)>);
+    let cases: Vec<Case<'_>> = vec![
         ("nothing happens by itself", Le, vec![], None),
         ("deployed, fresh", Le, vec![stage(1, Deployed, 80)], Some((50, "issue"))),
         ("deployed, fresh, local", Local, vec![stage(1, Deployed, 80)], Some((50, "remind"))),
@@ -268,4 +269,16 @@ fn what_is_due_next_and_when() {
         assert!(due(&standing, &policy, at).contains(&action), "{name}");
         assert!(!due(&standing, &policy, at - Duration::SECOND).contains(&action), "{name}");
     }
+}
+
+/// What an authority signs may begin a little later than now.
+#[test]
+fn an_authority_whose_clock_is_ahead_is_not_asked_again() {
+    let ahead = |state| Stage { not_before: Some(NOW + Duration::minutes(1)), ..stage(2, state, 89) };
+    let first = standing(Kind::Le, vec![ahead(State::Issued)]);
+    assert_eq!(said(&first), ["wait 2 until 2026-06-01 00:01"]);
+    let next = standing(Kind::Le, vec![stage(1, State::Deployed, 20), ahead(State::Issued)]);
+    assert_eq!(said(&next), ["prepublish 2 beside 1"], "records may be out before");
+    let older = standing(Kind::Le, vec![stage(1, State::Issued, 80), ahead(State::Issued)]);
+    assert_eq!(said(&older), ["deploy 1"], "one that can be used is");
 }
