@@ -13,7 +13,6 @@
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 #[path = "manager/site.rs"]
 mod site;
-#[allow(dead_code, reason = "each test program uses its own part of this")]
 mod support;
 
 use std::fs;
