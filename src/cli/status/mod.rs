@@ -15,10 +15,9 @@ use crate::reseed::{Outlook, World, look};
 /// machines say: with the certificates that lie here and the fingerprints of keys, and never with a secret. Where it
 /// goes stands in /etc/reseed/reseed.toml:
 ///
-/// [fleet]
-/// push = "postgresql://db.example.com/pki?sslmode=verify-full"
+/// fleet.push = "postgresql://db.example.com/pki?sslmode=verify-full"
 ///
-/// or the directory of an inventory, or ssh://[user@]host, where `reseed manager fleet receive` is called. When that
+/// or the directory of an inventory, or ssh://user@host, where `reseed manager fleet receive` is called. When that
 /// fails, the status is shown all the same, and the exit status is 1.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
