@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 
 use super::errand::{self, Errand};
 use super::issue::{Begun, Draft, Made, reserve};
-use super::sign::{data, kept, pem};
+use super::keys::keep_key;
+use super::sign::{data, pem};
 use super::{OperateError, Operation};
 use crate::manager::acme::{Granted, Identifier, Refusal, Wish, renewal};
 use crate::manager::acquire;
@@ -20,6 +21,7 @@ use crate::manager::name::ServiceName;
 use crate::manager::nearest::{hint, shown};
 use crate::manager::run::{ManagerError, Run, World};
 use crate::pki::inspect;
+use crate::pki::key::{PrivateKey, Secret};
 use crate::pki::{Algorithm, container};
 use crate::system::clock;
 
@@ -148,9 +150,12 @@ fn at_desk(
             }
         }
     }
+    let at_rest = op.inventory.at_rest()?;
     let (mut answers, proven) = ask(run, desk, &instances, wishes);
     for instance in instances {
-        let result = match issued(&instance, &mut answers, op.world.now) {
+        let result = match issued(&instance, &mut answers, op.now(), &|key| {
+            keep_key(&op.signers.keyring, at_rest, instance.begun.subject_type, key)
+        }) {
             Ok((event, notes)) => {
                 // All names of a certificate are in each of its orders.
                 let until = instance.errands.iter().filter_map(|(service, _)| proven.get(service)).min();
@@ -281,6 +286,7 @@ fn issued(
     instance: &Instance,
     answers: &mut Answers,
     now: OffsetDateTime,
+    keep: &dyn Fn(&PrivateKey) -> Result<Secret, String>,
 ) -> Result<(Event, Vec<String>), String> {
     let (mut keys, mut notes, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     let (mut from, mut until) = (None, None);
@@ -293,7 +299,7 @@ fn issued(
                 from = from.max(Some(read.not_before));
                 until = until
                     .map_or(Some(read.not_after), |until: OffsetDateTime| Some(until.min(read.not_after)));
-                keys.push(data(errand.algorithm, &leaf, chain, kept(&errand.key)?, now));
+                keys.push(data(errand.algorithm, &leaf, chain, keep(&errand.key)?, now));
                 notes.extend(note.map(|note| format!("{service}: {note}")));
             }
             Err(error) => errors.push(format!("{}: {error}", errand.algorithm)),

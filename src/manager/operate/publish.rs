@@ -95,11 +95,14 @@ type Results = BTreeMap<Name, Result<bool, String>>;
 /// The instances of certificates.
 type Stages = BTreeMap<Name, Vec<Stage>>;
 
+/// What is to be at the names of each certificate that has some.
+type Sets<'p> = Vec<(&'p Publication, Rrsets)>;
+
 /// What is to be at the names of certificates, and what became of those that have no such names.
 fn sets<'p>(
     op: &mut Operation<'_>,
     wanted: &'p [Publication],
-) -> Result<(Results, Stages, Vec<(&'p Publication, Rrsets)>), OperateError> {
+) -> Result<(Results, Stages, Sets<'p>), OperateError> {
     if wanted.is_empty() {
         return Ok((Results::new(), Stages::new(), Vec::new()));
     }

@@ -133,7 +133,8 @@ mod tests {
     fn which_names_have_records() {
         let long = format!("{}.{}.example", "a".repeat(60), "b".repeat(60));
         let longest = format!("{0}.{0}.{1}.example", "c".repeat(62), "d".repeat(60));
-        let rows: [(&str, &[&str], &[&str], &[&str]); 9] = [
+        type Row<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a [&'a str]);
+        let rows: [Row<'_>; 9] = [
             ("one", &["a.example"], &[WEB], &["_443._tcp.a.example"]),
             (
                 "every name, every service",
@@ -172,7 +173,8 @@ mod tests {
         let own = |certificate: &Vec<u8>| Shown { certificate: certificate.clone(), issuer: None };
         let under = |certificate: &Vec<u8>| Shown { issuer: Some(above.clone()), ..own(certificate) };
         let sha = |data: &[u8]| Sha256::digest(data).to_vec();
-        let rows: [(&str, &[&str], Vec<Shown>, Vec<Vec<u8>>); 8] = [
+        type Row<'a> = (&'a str, &'a [&'a str], Vec<Shown>, Vec<Vec<u8>>);
+        let rows: [Row<'_>; 8] = [
             ("one key", &[WEB], vec![own(&rsa)], vec![sha(&rsa)]),
             ("both keys of a pair", &[WEB], vec![own(&rsa), own(&ec)], vec![sha(&rsa), sha(&ec)]),
             ("one key in two instances", &[WEB], vec![own(&rsa), own(&rsa)], vec![sha(&rsa)]),

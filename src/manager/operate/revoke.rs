@@ -232,7 +232,8 @@ mod tests {
             keys: Vec::new(),
         };
         let instances: Vec<Instance> = (1..).zip(&states).map(instance).collect();
-        let rows: [(&str, &[&str], &[i64], Result<&[i64], &str>); 8] = [
+        type Row<'a> = (&'a str, &'a [&'a str], &'a [i64], Result<&'a [i64], &'a str>);
+        let rows: [Row<'_>; 8] = [
             ("nothing", &[], &[], Err("nothing is named")),
             ("the latest that is deployed", &["A.example"], &[], Ok(&[3])),
             ("by numbers", &[], &[2, 4], Ok(&[2, 4])),

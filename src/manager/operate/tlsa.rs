@@ -118,7 +118,8 @@ mod tests {
     #[test]
     fn whose_records_are_out() {
         use State::*;
-        let rows: [(&str, &[(State, bool)], &[i64]); 7] = [
+        type Row<'a> = (&'a str, &'a [(State, bool)], &'a [i64]);
+        let rows: [Row<'_>; 7] = [
             ("nothing", &[], &[]),
             ("what is deployed", &[(Archived, true), (Expired, true), (Deployed, true)], &[3]),
             ("and what will be", &[(Deployed, true), (Prepublished, true)], &[1, 2]),

@@ -57,17 +57,6 @@ fn every_key_at_the_top_or_in_globals() {
             },
         ),
         (
-            "[inventory]\ncrl = 'crl/fleet.pem'",
-            Site {
-                inventory: Inventory {
-                    is_configured: true,
-                    crl: Some(path("/t/crl/fleet.pem")),
-                    ..Inventory::default()
-                },
-                ..Site::default()
-            },
-        ),
-        (
             "[inventory]\nca_name = 'Root'\nca_subject = { C = 'de', O = 'Example' }\nca_key = 'ec:p384'\n\
              ca_days = 100\nleaf_days = 10\nleaf_rsa_bits = 3072\nleaf_curve = 'p384'\npublic = 'le'",
             Site {
@@ -88,6 +77,28 @@ fn every_key_at_the_top_or_in_globals() {
                         ec_key: Algorithm::P384,
                         public: Some("le".into()),
                     },
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
+        (
+            "[inventory]\ncrl = 'crl/fleet.pem'",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    crl: Some(path("/t/crl/fleet.pem")),
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
+        (
+            "[inventory]\ntakeover_seconds = 5",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    takeover_seconds: Some(5),
                     ..Inventory::default()
                 },
                 ..Site::default()
