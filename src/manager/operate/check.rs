@@ -1,5 +1,6 @@
 //! What is wrong with an inventory: looked at, never changed.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -222,12 +223,14 @@ impl Authorities<'_> {
             let Some(id) = next.take().filter(|id| *id != of.id) else { break };
             let found = self.instances.binary_search_by_key(&id, |it| it.id).ok();
             let Some(issuer) = found.and_then(|at| self.instances.get(at)) else { break };
-            if !self.read.contains_key(&id) {
-                let keys = op.inventory.keys_of(std::slice::from_ref(issuer))?;
-                let ders = keys.iter().flatten().flat_map(|key| ders(&key.certificate)).collect();
-                self.read.insert(id, ders);
-            }
-            pool.extend(self.read.get(&id).into_iter().flatten().cloned());
+            let found = match self.read.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unread) => {
+                    let keys = op.inventory.keys_of(std::slice::from_ref(issuer))?;
+                    unread.insert(keys.iter().flatten().flat_map(|key| ders(&key.certificate)).collect())
+                }
+            };
+            pool.extend(found.iter().cloned());
             next = issuer.issuer.filter(|above| *above != id);
         }
         Ok(pool)
