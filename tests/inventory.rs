@@ -561,7 +561,7 @@ fn what_does_not_let_us_in_is_told() {
         let refused = said(&manager(newer.path(), command));
         assert!(refused.contains("newer than this program's"), "{refused}");
     }
-    cluster.sql("inside", "DELETE FROM reseed.version WHERE version > 1");
+    cluster.sql("inside", &format!("DELETE FROM reseed.version WHERE version > {}", schema::VERSION));
     // The surroundings of libpq: .pgpass, a service file, variables.
     let pgpass = home.path().join(".pgpass");
     fs::write(&pgpass, format!("127.0.0.1:{}:inside:manager:{}\n", cluster.port, cluster::PASSWORD)).unwrap();
