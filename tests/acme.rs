@@ -44,21 +44,20 @@ type Case = (&'static str, fn());
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(2);
+    // They mostly wait: for servers, for zones that spread, for what is asked again later.
+    arguments.test_threads.get_or_insert(4);
     let required = std::env::var_os("RESEED_TESTS_REQUIRE_ALL").is_some_and(|value| value == "1");
     let missing = if arguments.list { None } else { space::missing() };
     if let Some(reason) = &missing {
         eprintln!("acme: no network can be made: {reason}");
     }
     let mut trials = Vec::new();
-    let in_networks = itself::CASES
-        .iter()
-        .chain(issued::CASES)
-        .chain(faults::CASES)
-        .chain(fleet::CASES)
-        .map(|case| (true, case));
+    // The longest first.
+    let in_networks = |cases: &'static [Case]| cases.iter().map(|case| (true, case));
     let alone = decided::CASES.iter().map(|case| (false, case));
-    for (needs_network, &(name, case)) in in_networks.chain(alone) {
+    let first = in_networks(faults::CASES).chain(alone).chain(in_networks(fleet::CASES));
+    let rest = in_networks(issued::CASES).chain(in_networks(itself::CASES));
+    for (needs_network, &(name, case)) in first.chain(rest) {
         let missing = missing.clone().filter(|_| needs_network);
         let ignored = missing.is_some() && !required;
         let run = move || match missing {

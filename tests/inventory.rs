@@ -12,6 +12,8 @@
 
 #[path = "inventory/cluster.rs"]
 mod cluster;
+#[path = "inventory/keys.rs"]
+mod keys;
 #[path = "inventory/managers.rs"]
 mod managers;
 #[path = "inventory/serverpki.rs"]
@@ -38,10 +40,16 @@ use cluster::Cluster;
 
 /// A top directory whose inventory is in a database.
 fn top(connection: &str) -> tempfile::TempDir {
+    top_with(connection, "")
+}
+
+/// The same, with more settings of the inventory, and whatever follows; its passphrase is in a file.
+fn top_with(connection: &str, more: &str) -> tempfile::TempDir {
     let top = tempfile::tempdir().unwrap();
     fs::create_dir(top.path().join("conf.d")).unwrap();
-    let text = format!("[inventory]\npostgres = \"{connection}\"\n");
+    let text = format!("[inventory]\npostgres = \"{connection}\"\n{more}");
     fs::write(top.path().join("conf.d/ssl-mgr.conf"), text).unwrap();
+    keys::put(&top.path().join("passphrase"), keys::PASSPHRASE);
     top
 }
 
@@ -780,6 +788,7 @@ fn objects_are_changed_by_commands() {
         let run =
             |words: &str| good(top, &[&["inventory"], &words.split(' ').collect::<Vec<_>>()[..]].concat());
         run("add service https/443");
+        assert!(run("add host h.example --jail-root /jails --dry-run").contains("nothing is changed"));
         run("add host h.example --jail-root /jails");
         run("add jail h.example www");
         run("add host i.example --jail-root /jails");

@@ -299,7 +299,7 @@ fn a_configuration_is_read_as_a_whole_or_not_at_all() {
     let (status, _, err) = site.operate_with(&["-f", "odd.conf", "-CD", "-o", "nobody.example"]);
     assert_eq!(status, 2);
     assert_eq!(err.matches("dbUsr").count(), 1, "{err}");
-    assert!(err.contains("odd.conf:31:1: "), "{err}");
+    assert!(err.contains("odd.conf:33:1: "), "{err}");
 }
 
 /// `-I`, `-C`, `-E`: an authority, a certificate by it, and what comes out of the database.
@@ -434,7 +434,7 @@ fn a_fresh_install_is_scheduled_without_an_error() {
     let Some(site) = Site::taken_over() else { return };
     let due = site.good("-S -n -a");
     for (name, step) in
-        [("db6.example.net", "deploy"), ("www16.example.com", "issue"), ("Person 5 ", "remind")]
+        [("db6.example.net", "prepublish"), ("www17.example.com", "issue"), ("Person 5 ", "remind")]
     {
         let found = due.lines().any(|line| line.starts_with(name) && line.contains(step));
         assert!(found, "{name} {step}: {due}");
@@ -447,4 +447,36 @@ fn a_fresh_install_is_scheduled_without_an_error() {
     // As the manual has it, the whole run.
     let (_, out, _) = site.reseed(&["status"]);
     assert!(out.contains("due now: ") && out.contains("due next, from "), "{out}");
+}
+
+/// The table of `tests/README.md` names a test for each fault, and each of these is one.
+#[test]
+fn every_fault_of_serverpki_has_a_test() {
+    fn sources(directory: &std::path::Path, into: &mut String) {
+        for entry in fs::read_dir(directory).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                sources(&path, into);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                into.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = String::new();
+    ["src/manager", "tests"].iter().for_each(|directory| sources(&here.join(directory), &mut texts));
+    let readme = fs::read_to_string(here.join("tests/README.md")).unwrap();
+    let (_, table) = readme.split_once("## Faults of serverPKI").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let mut rows = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let tests = row.split('|').nth(3).unwrap();
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            assert!(texts.contains(&format!("fn {name}()")), "{name} is no test");
+        }
+        rows += 1;
+    }
+    assert!(rows >= 15, "{rows}");
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use time::OffsetDateTime;
+
 use super::acme::account::{Connection, Settings};
 use super::acme::limits::Limits;
 use super::acme::prove::Provers;
@@ -12,6 +14,9 @@ use super::config::{Acme, Validation};
 use super::name::ServiceName;
 use super::run::Run;
 use super::schedule::minute;
+
+/// Until when the names of certificates that were granted are taken as proven, where the authority says so.
+pub type Proven = BTreeMap<ServiceName, OffsetDateTime>;
 
 /// What became of each order.
 pub type Answers = BTreeMap<ServiceName, Result<Granted, Refusal>>;
@@ -57,6 +62,34 @@ impl<'r, 'a> Desk<'r, 'a> {
     /// # Errors
     /// [`Refusal`] when nothing could be asked for at all.
     pub fn ask(&self, wishes: Vec<Wish>, remember: &Remember<'_>) -> Result<Answers, Refusal> {
+        self.ask_and(wishes, remember, |_, _| ())
+    }
+
+    /// The same, and asks until when the names of what is granted are taken as proven.
+    ///
+    /// # Errors
+    /// As for [`Self::ask`].
+    pub fn ask_proven(
+        &self,
+        wishes: Vec<Wish>,
+        remember: &Remember<'_>,
+    ) -> Result<(Answers, Proven), Refusal> {
+        let mut proven = Proven::new();
+        let answers = self.ask_and(wishes, remember, |connection, answers| {
+            for (name, answer) in answers {
+                let until = answer.as_ref().ok().and_then(|granted| acme::proven_until(connection, granted));
+                proven.extend(until.map(|until| (name.clone(), until)));
+            }
+        })?;
+        Ok((answers, proven))
+    }
+
+    fn ask_and(
+        &self,
+        wishes: Vec<Wish>,
+        remember: &Remember<'_>,
+        then: impl FnOnce(&Connection, &Answers),
+    ) -> Result<Answers, Refusal> {
         let Self { run, settings, .. } = self;
         let mut limits = run.limits().map_err(|error| Refusal::ours(error.to_string()))?;
         let mut answers = Answers::new();
@@ -93,6 +126,7 @@ impl<'r, 'a> Desk<'r, 'a> {
                 self.limited(&mut limits, Some(name), refusal);
             }
         }
+        then(&connection, &told);
         answers.extend(told);
         Ok(answers)
     }

@@ -30,6 +30,8 @@ use reseed::pki::serial::Serial;
 use reseed::pki::{Algorithm, Usage};
 use reseed::seed::Subject;
 
+use support::RESEED;
+
 fn main() {
     if manager::measures() {
         return;

@@ -1,4 +1,4 @@
-//! What a large fleet costs: how the schedule of an inventory grows from 1,000 to 100,000 certificates, in
+//! What a large fleet costs: how the commands on an inventory grow from 1,000 to 100,000 certificates, in
 //! PostgreSQL and in files. Nothing is asserted but that every command does its work.
 //!
 //! Half of the certificates are deployed on a host of their own five, a tenth of these ends soon. Times are those of
@@ -58,9 +58,13 @@ pub fn run() {
             std::fs::create_dir_all(base.join("top/conf.d")).unwrap();
             std::fs::write(base.join("top/conf.d/ssl-mgr.conf"), text).unwrap();
             let samples = if count > 10_000 { 1 } else { 3 };
-            for arguments in [&["schedule", "--dry-run"][..], &["schedule", "--dry-run", "www000007.example"]]
-            {
-                let what = if arguments.len() == 2 { "schedule --dry-run" } else { "the same for one" };
+            for (what, arguments) in [
+                ("schedule --dry-run", &["schedule", "--dry-run"][..]),
+                ("the same for one", &["schedule", "--dry-run", "www000007.example"]),
+                ("status", &["status"]),
+                ("inventory list", &["inventory", "list"]),
+                ("inventory show, one", &["inventory", "show", "www000007.example"]),
+            ] {
                 let (milliseconds, megabytes) = super::manager::median(&base, arguments, samples);
                 row(&format!("{what}, {name}"), milliseconds, megabytes);
             }

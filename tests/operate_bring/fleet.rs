@@ -87,6 +87,7 @@ fn work(
     let world = World {
         root,
         top: top.to_owned(),
+        config: None,
         now: OffsetDateTime::now_utc(),
         host: HERE.to_owned(),
         tell: |_| {},
@@ -156,7 +157,8 @@ impl Fleet {
         let kind = (SubjectType::Ca, Kind::Local);
         self.certify("Local CA", kind.1, kind.0, Algorithms::Both, Vec::new());
         let texts = ["rsa", "ec"].map(|algorithm| {
-            (self.text(&format!("ca-{algorithm}.pem")), self.text(&format!("ca-{algorithm}.key")))
+            // Its keys are kept elsewhere.
+            (self.text(&format!("ca-{algorithm}.pem")), String::new())
         });
         self.authority = self.enter("Local CA", Algorithms::Both, &texts, None, "", 3650);
     }

@@ -62,7 +62,7 @@ impl Host {
             let mortal = host.path("mortal").join(tool);
             // The group of processes is the script's own.
             let text = format!(
-                "#!/bin/sh\nread -r at <'{count}'\nat=$((at + 1))\necho $at >'{count}'\n\
+                "#!/bin/sh\necho >>'{count}'\nat=0\nwhile read -r _; do at=$((at + 1)); done <'{count}'\n\
                  [ $at != \"$KILL_AT\" ] || kill -KILL 0\nexec {found} \"$@\"\n",
                 count = host.path("count").display(),
                 found = found.display()
@@ -111,7 +111,7 @@ impl Host {
     }
 
     fn run(&self, before: &[&str], bin: &str, kill_at: usize, stream: &[u8]) -> Output {
-        fs::write(self.path("count"), "0\n").unwrap();
+        fs::write(self.path("count"), "").unwrap();
         let script = support::here().join(SCRIPT);
         let words = [before, &["/bin/sh", script.to_str().unwrap(), "5"]].concat();
         let mut command = Command::new(words[0]);
@@ -169,13 +169,13 @@ fn killed_before_every_step() {
         // Whoever comes next may have nothing but what was there before.
         let (next, version) = if kill_at % 2 == 0 { (&old, "1") } else { (&new, "2") };
         let count = fs::read_to_string(host.path("count")).unwrap();
-        if count.trim().parse::<usize>().unwrap() < kill_at {
+        if count.lines().count() < kill_at {
             host.has("2", &case);
             break;
         }
-        // What a reload command runs is in a group of its own.
+        // What a reload command runs is in a group of its own; and two that begin together may both be the next step.
         let is_dead = killed.status.signal() == Some(9) || answers(&killed).contains("untold 0");
-        assert!(is_dead, "{case}: {killed:?}");
+        assert!(is_dead || answers(&killed).contains("bring: end"), "{case}: {killed:?}");
         let was_told = host.path("told").exists();
         let was_new = host.text("srv/keys/a_key.pem") == Some("key 2\n".into());
         let finished = host.run(&[], "bin", 0, next);

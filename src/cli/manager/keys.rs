@@ -55,6 +55,9 @@ struct Switch {
     /// Ask for that older passphrase on the terminal
     #[arg(long, conflicts_with = "old_passphrase_file")]
     ask: bool,
+    /// Where keys are kept so already, end as serverPKI does: with 1
+    #[arg(long, hide = true)]
+    refuse_already: bool,
     /// Say what would be done, and change nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -85,6 +88,9 @@ fn switch(world: &World<'_>, form: Form, asked: &Switch) -> Result<Status, Failu
         true => {
             let done = operate::keys::switch(&mut operation(world)?, &request)?;
             say(asked.json, &done)?;
+            if asked.refuse_already && done.is_already() {
+                return Ok(Status::Failed);
+            }
         }
         false => say(asked.json, &keys::switch(world.clone(), &request)?)?,
     }

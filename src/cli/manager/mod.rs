@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use super::{Failure, Status, text};
 use crate::manager;
 use crate::manager::manual::import;
+use crate::manager::operate;
 use crate::manager::{clean, distribute, renew, revoke, roll};
 use crate::reseed::World;
 use crate::system::root::Root;
@@ -151,8 +152,9 @@ pub fn run(world: World<'_>, verbose: bool, arguments: &Arguments) -> Result<Sta
         Command::Clean(asked) => clean::clean(there()?, &asked.request())?,
         Command::Revoke(asked) => {
             let world = there()?;
-            if let Some(revocation) = asked.of_inventory(&world)? {
-                return revocation.run(&world);
+            if let Some(request) = asked.of_inventory(&world)? {
+                let operation = operation::operation(&world)?;
+                return operation::told(operation, asked.json, |op| operate::revoke::revoke(op, &request));
             }
             revoke::revoke(world, &asked.request()?)?
         }
@@ -175,6 +177,7 @@ impl Command {
             Self::Renew(verbs::Renew { json, .. })
             | Self::Roll(verbs::Roll { json, .. })
             | Self::Import(manual::Import { json, .. })
+            | Self::Revoke(verbs::Revoke { json, .. })
             | Self::Distribute(verbs::Distribute { json, .. }) => *json,
             _ => false,
         }

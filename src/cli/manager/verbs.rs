@@ -1,6 +1,7 @@
 //! What is asked of the manager: `tend`, `renew`, `roll`, `distribute`, `dns-refresh`, `clean`, `revoke`, `crl`.
 
 use super::{Failure, operation};
+use crate::manager::operate;
 use crate::manager::run::World;
 use crate::manager::settle::Extent;
 use crate::manager::{clean, distribute, renew, revoke, roll, tend};
@@ -265,36 +266,53 @@ impl Clean {
 /// Of an own authority, its list of revoked certificates (crl.pem, crl.der) is written beside it and into production.
 /// A public authority is asked to, by the account that ordered it, else with the certificate's own key.
 ///
-/// Of an inventory it is what is deployed of a certificate, or the instance with a number; the list of an own authority
-/// is the file that crl in [inventory] names.
+/// In an inventory: what is deployed of the certificates that are named, and instances by their numbers. Hosts serve
+/// them until `schedule` has brought a successor.
 #[derive(Debug, clap::Args)]
 pub struct Revoke {
-    /// Whose; of an inventory a certificate or the number of an instance
-    #[arg(value_name = "GROUP/SERVICE")]
-    service: String,
-    /// Which of its certificates, in hexadecimal digits; else the one that is served
+    /// Whose: a service of the tree, or certificates of the inventory
+    #[arg(value_name = "GROUP/SERVICE|CERTIFICATE", required_unless_present = "instance")]
+    names: Vec<String>,
+    /// Which of the service's certificates, in hexadecimal digits; else the one that is served
     #[arg(long, value_name = "HEX")]
     serial: Option<String>,
+    /// Of the inventory: an instance by its number; may be given more than once
+    #[arg(long, value_name = "ID", conflicts_with = "serial")]
+    instance: Vec<i64>,
     /// Why, by the names of RFC 5280 section 5.3.1: keyCompromise, superseded, …
     #[arg(long, default_value = "unspecified")]
     reason: String,
+    /// Of the inventory: say what would be done, and change nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl Revoke {
-    /// What is asked of the inventory; nothing where the tree is meant.
-    pub fn of_inventory(&self, world: &World<'_>) -> Result<Option<operation::Revocation>, Failure> {
-        if !operation::is_meant(world, std::slice::from_ref(&self.service))? {
+    /// Of the inventory, where that is meant.
+    pub fn of_inventory(&self, world: &World<'_>) -> Result<Option<operate::revoke::Request>, Failure> {
+        if !operation::is_meant(world, &self.names)? {
+            operation::refuse(!self.instance.is_empty() || self.dry_run)?;
             return Ok(None);
         }
         operation::refuse_of_tree(&[("--serial", self.serial.is_some())])?;
-        let reason = self.reason.parse::<Reason>().map_err(Failure::Usage)?;
-        Ok(Some(operation::Revocation::of(&self.service, reason)?))
+        Ok(Some(operate::revoke::Request {
+            names: operation::names(&self.names)?,
+            instances: self.instance.clone(),
+            reason: self.reason.parse::<Reason>().map_err(Failure::Usage)?,
+            dry_run: self.dry_run,
+        }))
     }
 
     pub fn request(&self) -> Result<revoke::Request, Failure> {
         let serial = self.serial.as_deref().map(str::parse::<Serial>).transpose();
+        let [service] = self.names.as_slice() else {
+            return Err(Failure::Usage("one service is revoked at a time".to_owned()));
+        };
         Ok(revoke::Request {
-            service: self.service.clone(),
+            service: service.clone(),
             serial: serial.map_err(Failure::Usage)?,
             reason: self.reason.parse::<Reason>().map_err(Failure::Usage)?,
         })

@@ -6,7 +6,7 @@
 //!  the world  client jws           the one HTTPS door, and what is signed on its way through
 //!             account              accounts on disk: registered, imported, rolled over, deactivated
 //!             order                many orders at once, each resumed where it stands
-//!             prove                how names are proven
+//!             prove  proven        how names are proven; until when they are taken as proven
 //! ```
 
 pub mod account;
@@ -18,6 +18,7 @@ pub mod limits;
 mod order;
 pub mod orders;
 pub mod prove;
+mod proven;
 pub mod renewal;
 mod revoke;
 
@@ -34,6 +35,7 @@ use super::name::ServiceName;
 
 pub use account::Connection;
 pub use order::issue;
+pub use proven::proven_until;
 pub use renewal::renewal_info;
 pub use revoke::{By, revoke};
 
@@ -166,6 +168,8 @@ pub struct Granted {
     pub chain: String,
     /// What was done otherwise than wished, for people.
     pub note: Option<String>,
+    /// URLs of the authorizations that it was granted by.
+    pub authorizations: Vec<String>,
 }
 
 /// Why there is no certificate.

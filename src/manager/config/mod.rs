@@ -158,6 +158,8 @@ pub struct Inventory {
     pub issuing: Issuing,
     /// `ssh_user`: as whom hosts are entered; nothing for `root`.
     pub ssh_user: Option<String>,
+    /// `takeover_seconds`: how long what a manager worked at is left to it when it is gone; nothing for 30.
+    pub takeover_seconds: Option<u32>,
     /// `reload_seconds`: how long a reload command may take; nothing for 30.
     pub reload_seconds: Option<u32>,
     /// `crl`: the file with the lists of what own authorities have revoked, in PEM; nothing where none is wanted.

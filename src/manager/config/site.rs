@@ -139,6 +139,8 @@ fn inventory(mut table: Table<'_>, topdir: &Path) -> Inventory {
         }
     }
     found.ssh_user = table.filled("ssh_user").and_then(|word| user(&word));
+    let seconds = table.value("takeover_seconds").and_then(|value| value.within(1..=3600));
+    found.takeover_seconds = seconds.and_then(|number| u32::try_from(number).ok());
     let seconds = table.value("reload_seconds").and_then(|value| value.within(1..=600));
     found.reload_seconds = seconds.and_then(|number| u32::try_from(number).ok());
     found.crl = table.filled("crl").map(|word| beneath(topdir, &word));

@@ -8,18 +8,20 @@ use time::OffsetDateTime;
 
 use super::errand::{self, Errand};
 use super::issue::{Begun, Draft, Made, reserve};
-use super::sign::{data, kept, pem};
+use super::keys::keep_key;
+use super::sign::{data, pem};
 use super::{OperateError, Operation};
 use crate::manager::acme::{Granted, Identifier, Refusal, Wish, renewal};
 use crate::manager::acquire;
 use crate::manager::config::{Acme, AuthorityKind, Configuration};
-use crate::manager::desk::{Answers, Desk};
+use crate::manager::desk::{Answers, Desk, Proven};
 use crate::manager::inventory::events::Event;
 use crate::manager::inventory::model::{Certificate, KeyAlgorithm, Name, State};
 use crate::manager::name::ServiceName;
 use crate::manager::nearest::{hint, shown};
 use crate::manager::run::{ManagerError, Run, World};
 use crate::pki::inspect;
+use crate::pki::key::{PrivateKey, Secret};
 use crate::pki::{Algorithm, container};
 use crate::system::clock;
 
@@ -148,11 +150,18 @@ fn at_desk(
             }
         }
     }
-    let mut answers = ask(run, desk, &instances, wishes);
+    let at_rest = op.inventory.at_rest()?;
+    let (mut answers, proven) = ask(run, desk, &instances, wishes);
     for instance in instances {
-        let result = match issued(&instance, &mut answers, op.world.now) {
+        let result = match issued(&instance, &mut answers, op.now(), &|key| {
+            keep_key(&op.signers.keyring, at_rest, instance.begun.subject_type, key)
+        }) {
             Ok((event, notes)) => {
-                let recorded = op.record(&instance.begun.name, &[event])?;
+                // All names of a certificate are in each of its orders.
+                let until = instance.errands.iter().filter_map(|(service, _)| proven.get(service)).min();
+                let authorized = until.map(|until| Event::Authorized { until: Some(*until) });
+                let events: Vec<Event> = [event].into_iter().chain(authorized).collect();
+                let recorded = op.record(&instance.begun.name, &events)?;
                 // Only what the inventory has is not needed here any more.
                 if recorded.is_ok() {
                     let left = instance.errands.iter().filter_map(|(_, errand)| errand.forget(run).err());
@@ -257,7 +266,7 @@ fn wishes_of(
     Ok(instance.errands.iter().map(wish).collect())
 }
 
-fn ask(run: &Run<'_>, desk: &Desk<'_, '_>, instances: &[Instance], wishes: Vec<Wish>) -> Answers {
+fn ask(run: &Run<'_>, desk: &Desk<'_, '_>, instances: &[Instance], wishes: Vec<Wish>) -> (Answers, Proven) {
     let all = || instances.iter().flat_map(|instance| &instance.errands);
     let errands: BTreeMap<&ServiceName, &Errand> = all().map(|(service, errand)| (service, errand)).collect();
     let remember = |name: &ServiceName, url: &str| {
@@ -266,8 +275,10 @@ fn ask(run: &Run<'_>, desk: &Desk<'_, '_>, instances: &[Instance], wishes: Vec<W
             tracing::warn!("{name}: its order is not on disk, a run that dies now orders again: {error}");
         }
     };
-    desk.ask(wishes, &remember)
-        .unwrap_or_else(|refusal| all().map(|(service, _)| (service.clone(), Err(refusal.clone()))).collect())
+    desk.ask_proven(wishes, &remember).unwrap_or_else(|refusal| {
+        let refused = all().map(|(service, _)| (service.clone(), Err(refusal.clone()))).collect();
+        (refused, Proven::new())
+    })
 }
 
 /// What has come of an instance: everything, or why not.
@@ -275,6 +286,7 @@ fn issued(
     instance: &Instance,
     answers: &mut Answers,
     now: OffsetDateTime,
+    keep: &dyn Fn(&PrivateKey) -> Result<Secret, String>,
 ) -> Result<(Event, Vec<String>), String> {
     let (mut keys, mut notes, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     let (mut from, mut until) = (None, None);
@@ -287,7 +299,7 @@ fn issued(
                 from = from.max(Some(read.not_before));
                 until = until
                     .map_or(Some(read.not_after), |until: OffsetDateTime| Some(until.min(read.not_after)));
-                keys.push(data(errand.algorithm, &leaf, chain, kept(&errand.key)?, now));
+                keys.push(data(errand.algorithm, &leaf, chain, keep(&errand.key)?, now));
                 notes.extend(note.map(|note| format!("{service}: {note}")));
             }
             Err(error) => errors.push(format!("{}: {error}", errand.algorithm)),

@@ -41,7 +41,9 @@ pub fn bring(
     hosts: &Hosts,
     again: bool,
 ) -> Result<BTreeMap<Name, Result<(), String>>, OperateError> {
-    let objects = op.inventory.objects()?;
+    let names: Vec<Name> = shipments.iter().map(|shipment| shipment.name.clone()).collect();
+    let objects = op.inventory.objects_of(&names)?;
+    let mut issuers = Issuers::new();
     let mut troubles: BTreeMap<Name, Vec<String>> =
         shipments.iter().map(|shipment| (shipment.name.clone(), Vec::new())).collect();
     let mut trouble = |name: &Name, says: String| troubles.entry(name.clone()).or_default().push(says);
@@ -61,7 +63,7 @@ pub fn bring(
         if due.hosts.is_empty() {
             continue;
         }
-        let goods = match texts(op, &instance)? {
+        let goods = match texts(op, &instance, &mut issuers)? {
             Ok(texts) => Goods { name, certificate, instance: &instance, texts },
             Err(error) => {
                 trouble(name, format!("instance {}: {error}", instance.id));
@@ -211,18 +213,27 @@ fn outcomes(parcel: Option<&Parcel>, arrivals: Vec<Arrival>) -> BTreeMap<&Name, 
     found
 }
 
+/// What instances of authorities hold, by number.
+type Issuers = BTreeMap<i64, Vec<KeyData>>;
+
 /// The texts of an instance; in words why it cannot be brought anywhere.
-fn texts(op: &mut Operation<'_>, instance: &Instance) -> Result<Result<Vec<Texts>, String>, OperateError> {
-    let keys = op.inventory.keys(instance.id)?;
-    let issuer = match instance.issuer {
-        Some(issuer) if keys.iter().any(|key| key.chain.trim().is_empty()) => op.inventory.keys(issuer)?,
-        _ => Vec::new(),
-    };
+fn texts(
+    op: &mut Operation<'_>,
+    instance: &Instance,
+    issuers: &mut Issuers,
+) -> Result<Result<Vec<Texts>, String>, OperateError> {
     if !instance.is_whole() {
         return Ok(Err("it does not hold a certificate for each of its keys".to_owned()));
     }
-    let keyring = Keyring::new(op.world.root, op.config.site.passphrase_file.as_deref());
-    Ok(keys.iter().map(|key| opened(key, &keyring, &issuer)).collect())
+    let keys = op.inventory.keys_of(std::slice::from_ref(instance))?.pop().unwrap_or_default();
+    if let Some(issuer) = instance.issuer
+        && !issuers.contains_key(&issuer)
+        && keys.iter().any(|key| key.chain.trim().is_empty())
+    {
+        issuers.insert(issuer, op.inventory.keys(issuer)?);
+    }
+    let issuer = instance.issuer.and_then(|issuer| issuers.get(&issuer)).map_or(&[][..], Vec::as_slice);
+    Ok(keys.iter().map(|key| opened(key, &op.signers.keyring, issuer)).collect())
 }
 
 fn opened(data: &KeyData, keyring: &Keyring<'_>, issuer: &[KeyData]) -> Result<Texts, String> {

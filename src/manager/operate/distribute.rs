@@ -124,7 +124,7 @@ fn chosen(op: &mut Operation<'_>, objects: &Objects, request: &Request) -> Resul
     let names = request.certificates.among(objects)?;
     request.hosts.check(objects)?;
     let Some(days) = request.within else { return Ok(names) };
-    let limit = op.world.now + Duration::days(days.into());
+    let limit = op.now() + Duration::days(days.into());
     let mut ending = BTreeSet::new();
     op.inventory.standings(Some(&names), &mut |standing| {
         if ends_before(&standing, limit) {
@@ -162,7 +162,7 @@ fn prepared<'o>(
             continue;
         }
         let instances = op.inventory.instances_of(name)?;
-        match pick(&instances, name, op.world.now) {
+        match pick(&instances, name, op.now()) {
             Ok(instance) => {
                 let before = newest(&instances, &[State::Deployed]).map(|it| it.id);
                 let before = before.filter(|id| *id != instance.id);
@@ -288,7 +288,7 @@ fn conclude(
     if matches!(published, Some(Err(_))) {
         return Ok(());
     }
-    let now = op.world.now;
+    let now = op.now();
     match op.inventory.record(
         name,
         &[Event::Moved { instance: id, to: State::Deployed, taken_back: false }],

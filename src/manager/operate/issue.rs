@@ -133,7 +133,7 @@ fn by_own(op: &mut Operation<'_>, drafts: Vec<Draft<'_>>) -> Result<Made, Operat
             }
         }
     }
-    let signed = sign::all(op, &begun);
+    let signed = sign::all(op, &begun)?;
     for ((begun, _), event) in begun.into_iter().zip(signed) {
         let result = match event {
             Ok(event) => op.record(&begun.name, &[event])?.map(|_| begun.instance),
@@ -233,7 +233,8 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
         true
     });
     let wanted = wanted(op, request.only, &names)?;
-    names.retain(|name| wanted.iter().any(|one| one.name == *name));
+    let of_wanted: BTreeSet<&Name> = wanted.iter().map(|one| &one.name).collect();
+    names.retain(|name| of_wanted.contains(name));
     if request.dry_run {
         for one in wanted {
             let staple = if one.must_staple { ", must staple" } else { "" };
@@ -242,20 +243,22 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
         return Ok(());
     }
     // What is wrong with an authority is told once, before anything is reserved.
-    let mut shut = BTreeSet::new();
-    for (name, certificate) in &objects.certificates {
+    let (mut shut, mut without) = (BTreeSet::new(), BTreeSet::new());
+    for name in &names {
+        let Some(certificate) = objects.certificates.get(name) else { continue };
         let signs = matches!(certificate.subject, SubjectType::Client | SubjectType::Server);
-        if certificate.kind == Kind::Local && signs && names.contains(name) {
+        if certificate.kind == Kind::Local && signs {
             let Ok(by) = authority(op, certificate) else { continue };
             if shut.contains(&by) {
-                names.retain(|one| one != name);
+                without.insert(name.clone());
             } else if let Err(error) = own_error(sign::signer(op, &by))? {
                 op.report.failures.push(error);
-                names.retain(|one| one != name);
+                without.insert(name.clone());
                 shut.insert(by);
             }
         }
     }
+    names.retain(|name| !without.contains(name));
     // What looks for what is missing finds what was done before a store went away.
     op.patience = if request.only == Only::Any { std::time::Duration::ZERO } else { PATIENCE };
     op.each(&names, &mut |op, claimed| {
@@ -273,7 +276,7 @@ pub fn issue(op: &mut Operation<'_>, request: &Request) -> Result<(), OperateErr
 
 /// What is wanted of certificates, as they stand now.
 fn wanted(op: &mut Operation<'_>, only: Only, names: &[Name]) -> Result<Vec<Wanted>, OperateError> {
-    let (mut found, now) = (Vec::new(), op.world.now);
+    let (mut found, now) = (Vec::new(), op.now());
     op.inventory.standings(Some(names), &mut |standing| {
         if is_meant(&standing, only, now) {
             let begun = standing.instances.iter().filter(|it| it.state == State::Reserved);

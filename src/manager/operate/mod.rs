@@ -44,7 +44,9 @@ mod sign;
 pub mod status;
 pub mod tlsa;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
 
 use self::sign::Signers;
 use super::config::Configuration;
@@ -77,6 +79,8 @@ pub struct Operation<'a> {
     pub inventory: Box<dyn Inventory + 'a>,
     /// What has been done.
     pub report: Report,
+    /// When it began, on a clock that nobody sets.
+    began: Instant,
     /// How long a store that is gone is waited for; only what looks again before it works may wait at all.
     pub patience: Duration,
     /// What own authorities sign with, as far as it was needed.
@@ -105,7 +109,12 @@ impl<'a> Operation<'a> {
     pub fn new(world: World<'a>, config: Configuration, inventory: Box<dyn Inventory + 'a>) -> Self {
         let signers = Signers::new(world.root, config.site.passphrase_file.as_deref());
         let (report, patience) = (Report::default(), Duration::ZERO);
-        Self { world, config, inventory, report, patience, signers }
+        Self { world, config, inventory, report, began: Instant::now(), patience, signers }
+    }
+
+    /// The present time, while `world.now` is that at which it began.
+    pub fn now(&self) -> OffsetDateTime {
+        self.world.now + self.began.elapsed()
     }
 
     /// Has work done on certificates that nobody else works at, some at a time, each once. Those that are left to
@@ -158,7 +167,7 @@ impl<'a> Operation<'a> {
         name: &Name,
         events: &[Event],
     ) -> Result<Result<Option<i64>, String>, OperateError> {
-        match self.inventory.record(name, events, self.world.now) {
+        match self.inventory.record(name, events, self.now()) {
             Ok(fresh) => Ok(Ok(fresh)),
             Err(error @ (InventoryError::Refused(_) | InventoryError::ClaimLost(_))) => {
                 Ok(Err(error.to_string()))

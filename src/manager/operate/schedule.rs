@@ -66,7 +66,7 @@ fn chosen(op: &mut Operation<'_>, request: &Request) -> Result<Option<Vec<Name>>
 /// # Errors
 /// [`OperateError`]
 pub fn look(op: &mut Operation<'_>, names: Option<&[Name]>) -> Result<(usize, Vec<Action>), OperateError> {
-    let (policy, now) = (op.config.site.inventory.policy, op.world.now);
+    let (policy, now) = (op.config.site.inventory.policy, op.now());
     let (mut known, mut actions) = (0, Vec::new());
     op.inventory.standings(names, &mut |standing| {
         known += 1;
@@ -77,9 +77,11 @@ pub fn look(op: &mut Operation<'_>, names: Option<&[Name]>) -> Result<(usize, Ve
 
 /// Takes some certificates as far as they go.
 fn batch(op: &mut Operation<'_>, request: &Request, claimed: &[Name]) -> Result<(), OperateError> {
-    let (policy, now) = (op.config.site.inventory.policy, op.world.now);
+    let policy = op.config.site.inventory.policy;
     let mut failed: BTreeSet<Name> = BTreeSet::new();
+    let mut issued: BTreeSet<Name> = BTreeSet::new();
     for _ in 0..ROUNDS {
+        let now = op.now();
         let rest: Vec<Name> = claimed.iter().filter(|name| !failed.contains(*name)).cloned().collect();
         let mut work = Work::default();
         op.inventory.standings(Some(&rest), &mut |standing| {
@@ -91,6 +93,14 @@ fn batch(op: &mut Operation<'_>, request: &Request, claimed: &[Name]) -> Result<
                 op.report.left(name, says);
             }
             return Ok(());
+        }
+        // Whatever an authority sends, no certificate is issued twice in one run.
+        let (fresh, again) =
+            work.issue.into_iter().partition(|(wanted, _)| issued.insert(wanted.name.clone()));
+        work.issue = fresh;
+        for (Wanted { name, .. }, _) in Vec::from_iter(again) {
+            failed.insert(name.clone());
+            op.report.failed(name, "what was just issued cannot be used; `reseed manager check` says why");
         }
         failed.extend(work.carry_out(op, request)?);
     }

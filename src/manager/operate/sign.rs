@@ -9,16 +9,19 @@ use sha2::Digest as _;
 use time::{Duration, OffsetDateTime};
 
 use super::issue::Begun;
+use super::keys::keep_key;
 use super::{OperateError, Operation};
 use crate::manager::inventory::events::Event;
-use crate::manager::inventory::model::{KeyAlgorithm, KeyData, KeyInfo, Name, State, SubjectType, second};
+use crate::manager::inventory::model::{
+    AtRest, KeyAlgorithm, KeyData, KeyInfo, Name, State, SubjectType, second,
+};
 use crate::manager::inventory::schedule::Standing;
 use crate::manager::keyring::Keyring;
 use crate::pki::inspect::Certificate;
 use crate::pki::key::{PrivateKey, Secret};
 use crate::pki::serial::Serial;
 use crate::pki::x509::{self, Issuer, Profile, Role};
-use crate::pki::{Algorithm, Container, Digest, Usage, container};
+use crate::pki::{Algorithm, Digest, Usage, container};
 use crate::system::root::Root;
 
 /// How long before it is made a certificate starts: clocks of clients are not all right.
@@ -107,8 +110,17 @@ fn signing(standing: &Standing, now: OffsetDateTime) -> Vec<i64> {
 }
 
 /// Signs what has begun, each with all its keys, on all processors; what cannot be says why.
-pub fn all(op: &Operation<'_>, begun: &[(Begun, Arc<Signer>)]) -> Vec<Result<Event, String>> {
+///
+/// # Errors
+/// [`OperateError::Inventory`] when the inventory does not say how keys are kept.
+pub fn all(
+    op: &mut Operation<'_>,
+    begun: &[(Begun, Arc<Signer>)],
+) -> Result<Vec<Result<Event, String>>, OperateError> {
+    let at_rest = op.inventory.at_rest()?;
     let terms = Terms {
+        keyring: &op.signers.keyring,
+        at_rest,
         now: op.world.now,
         days: op.config.site.inventory.issuing.leaf_days,
         rsa: op.config.site.inventory.issuing.rsa_key,
@@ -116,7 +128,7 @@ pub fn all(op: &Operation<'_>, begun: &[(Begun, Arc<Signer>)]) -> Vec<Result<Eve
     };
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let share = begun.len().div_ceil(processors).max(1);
-    thread::scope(|scope| {
+    Ok(thread::scope(|scope| {
         let workers: Vec<_> = begun
             .chunks(share)
             .map(|some| {
@@ -126,26 +138,29 @@ pub fn all(op: &Operation<'_>, begun: &[(Begun, Arc<Signer>)]) -> Vec<Result<Eve
             .collect();
         let lost = |count| vec![Err("the worker that made it is gone".to_owned()); count];
         workers.into_iter().flat_map(|(count, it)| it.join().unwrap_or_else(|_| lost(count))).collect()
-    })
+    }))
 }
 
 /// What holds for all that is signed in a run.
 #[derive(Clone, Copy)]
-struct Terms {
+struct Terms<'t> {
+    keyring: &'t Keyring<'t>,
+    at_rest: AtRest,
     now: OffsetDateTime,
     days: u32,
     rsa: Algorithm,
     ec: Algorithm,
 }
 
-fn event(terms: &Terms, begun: &Begun, by: &Signer) -> Result<Event, String> {
+fn event(terms: &Terms<'_>, begun: &Begun, by: &Signer) -> Result<Event, String> {
     let (mut keys, mut from, mut until) = (Vec::new(), None, None);
     for algorithm in begun.algorithms.keys() {
         let (issued, key) = certificate(terms, begun, *algorithm, by)?;
         from = from.max(Some(issued.not_before));
         until =
             until.map_or(Some(issued.not_after), |until: OffsetDateTime| Some(until.min(issued.not_after)));
-        keys.push(data(*algorithm, &issued.der, String::new(), kept(&key)?, terms.now));
+        let key = keep_key(terms.keyring, terms.at_rest, begun.subject_type, &key)?;
+        keys.push(data(*algorithm, &issued.der, String::new(), key, terms.now));
     }
     Ok(Event::Issued {
         instance: begun.instance,
@@ -157,7 +172,7 @@ fn event(terms: &Terms, begun: &Begun, by: &Signer) -> Result<Event, String> {
 }
 
 fn certificate(
-    terms: &Terms,
+    terms: &Terms<'_>,
     begun: &Begun,
     algorithm: KeyAlgorithm,
     by: &Signer,
@@ -194,14 +209,6 @@ pub fn serial(instance: i64, algorithm: KeyAlgorithm) -> Result<Serial, String> 
     getrandom::fill(&mut random).map_err(|error| format!("the kernel gives no random numbers: {error}"))?;
     let number = instance.unsigned_abs() << 1 | u64::from(algorithm == KeyAlgorithm::Ec);
     Ok(Serial::numbered(number, random))
-}
-
-/// The key of what is not an authority, as it is kept.
-///
-/// # Errors
-/// In words, when it cannot be encoded.
-pub fn kept(key: &PrivateKey) -> Result<Secret, String> {
-    key.to_pem(Container::Pkcs8).map_err(|error| error.to_string())
 }
 
 /// A certificate in DER with its key, as an inventory has them.

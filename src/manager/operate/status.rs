@@ -68,7 +68,7 @@ pub struct Next {
 /// # Errors
 /// [`OperateError`], also for a name that is not in the inventory.
 pub fn status(op: &mut Operation<'_>, some: Option<&[Name]>) -> Result<Status, OperateError> {
-    let (policy, now) = (op.config.site.inventory.policy, op.world.now);
+    let (policy, now) = (op.config.site.inventory.policy, op.now());
     let mut status = Status {
         inventory: op.inventory.shown(),
         certificates: Certificates::default(),

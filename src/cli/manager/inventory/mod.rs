@@ -8,7 +8,8 @@ mod set;
 use std::io::{self, Write};
 
 use super::{Failure, Status, text};
-use crate::manager::inventory::store::{Change, Contents, Inventory};
+use crate::manager::inventory::model::Checked;
+use crate::manager::inventory::store::{Change, Contents, Inventory, InventoryError};
 use crate::manager::run::World;
 
 /// What the fleet has: certificates, hosts, jails, places, services, and the instances of certificates
@@ -72,11 +73,15 @@ pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> 
     match &arguments.command {
         Command::List(asked) => asked.run(open()?.as_mut()),
         Command::Show(asked) => asked.run(open()?.as_mut()),
-        Command::Add(asked) => change(open()?.as_mut(), &[Change::Add(asked.object(world.now)?)]),
-        Command::Set(asked) => change(open()?.as_mut(), &[asked.change(world.now)?]),
-        Command::Enable(asked) => change(open()?.as_mut(), &asked.changes(world.now)),
-        Command::Disable(asked) => change(open()?.as_mut(), &asked.changes(world.now)),
-        Command::Remove(asked) => change(open()?.as_mut(), &[Change::Remove(asked.reference()?)]),
+        Command::Add(asked) => {
+            change(open()?.as_mut(), &[Change::Add(asked.object(world.now)?)], asked.dry_run)
+        }
+        Command::Set(asked) => change(open()?.as_mut(), &[asked.change(world.now)?], asked.dry_run),
+        Command::Enable(asked) => change(open()?.as_mut(), &asked.changes(world.now), asked.dry_run),
+        Command::Disable(asked) => change(open()?.as_mut(), &asked.changes(world.now), asked.dry_run),
+        Command::Remove(asked) => {
+            change(open()?.as_mut(), &[Change::Remove(asked.reference()?)], asked.dry_run)
+        }
         Command::Import(asked) => {
             let mut from = place::named(world, &asked.from)?;
             carry(from.as_mut(), open()?.as_mut())
@@ -89,8 +94,22 @@ pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> 
     }
 }
 
-fn change(inventory: &mut dyn Inventory, changes: &[Change]) -> Result<Status, Failure> {
-    inventory.change(changes)?;
+fn change(inventory: &mut dyn Inventory, changes: &[Change], dry_run: bool) -> Result<Status, Failure> {
+    if !dry_run {
+        inventory.change(changes)?;
+        return Ok(Status::Done);
+    }
+    // The rules are the same without the store.
+    let mut checked = Checked::new(inventory.objects()?).map_err(InventoryError::Refused)?;
+    for change in changes {
+        let done = match change {
+            Change::Add(object) => checked.add(object.clone()),
+            Change::Alter(alteration, now) => checked.alter(alteration, *now),
+            Change::Remove(reference) => checked.remove(reference),
+        };
+        done.map_err(InventoryError::from)?;
+    }
+    writeln!(io::stdout().lock(), "it would be done; nothing is changed")?;
     Ok(Status::Done)
 }
 

@@ -18,6 +18,9 @@ pub struct Add {
     /// A remark, for people
     #[arg(long, global = true, value_name = "TEXT")]
     remarks: Option<String>,
+    /// Say whether it could be done, and change nothing
+    #[arg(short = 'n', long, global = true)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -242,6 +245,9 @@ impl Goes {
 pub struct Remove {
     #[command(subcommand)]
     what: Old,
+    /// Say whether it could be done, and change nothing
+    #[arg(short = 'n', long, global = true)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::super::Failure;
 use crate::manager::inventory::files::Files;
@@ -13,8 +14,15 @@ use crate::system::root::Root;
 
 /// The inventory that is configured.
 pub fn configured<'a>(world: &World<'a>) -> Result<Box<dyn Inventory + 'a>, Failure> {
-    match configuration(world)?.site.inventory.postgres {
-        Some(text) => Ok(Box::new(postgres(world, &text, Postgres::open)?)),
+    let configured = configuration(world)?.site.inventory;
+    match configured.postgres {
+        Some(text) => {
+            let mut database = postgres(world, &text, Postgres::open)?;
+            if let Some(seconds) = configured.takeover_seconds {
+                database.grace = Duration::from_secs(seconds.into());
+            }
+            Ok(Box::new(database))
+        }
         None => Ok(Box::new(Files::of_top(world.root, &world.top))),
     }
 }

@@ -20,6 +20,9 @@ pub struct Set {
     /// A remark, for people; an empty one takes the old one away
     #[arg(long, global = true, value_name = "TEXT")]
     remarks: Option<String>,
+    /// Say whether it could be done, and change nothing
+    #[arg(short = 'n', long, global = true)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -130,6 +133,9 @@ enum OfPlace {
 pub struct Enable {
     #[arg(value_name = "CERTIFICATE", required = true)]
     names: Vec<Name>,
+    /// Say whether it could be done, and change nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 /// Issue and deploy nothing for certificates
@@ -139,6 +145,9 @@ pub struct Enable {
 pub struct Disable {
     #[arg(value_name = "CERTIFICATE", required = true)]
     names: Vec<Name>,
+    /// Say whether it could be done, and change nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 impl Enable {

@@ -6,7 +6,6 @@ mod distribute;
 mod export;
 mod issue;
 mod register;
-mod revoke;
 pub mod status;
 pub mod tend;
 
@@ -23,7 +22,6 @@ pub use distribute::{Consolidate, Distribution, Tlsa};
 pub use export::Export;
 pub use issue::{Issue, Renewal};
 pub use register::{Register, adopt};
-pub use revoke::Revocation;
 
 /// Which certificates, besides those that are named.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -116,8 +114,8 @@ pub fn is_of_tree(selection: &[String]) -> bool {
 
 /// Where no inventory is kept, what only an inventory has cannot be asked for.
 pub fn refuse(is_given: bool) -> Result<(), Failure> {
-    let says = "--all, --include, --exclude, --skip-host, --only-host, --no-tlsa and --within are about the \
-                certificates of an inventory, and none is kept here, or the selection is one of the tree";
+    let says = "--all, --include, --exclude, --skip-host, --only-host, --no-tlsa, --within and --instance are about \
+                the certificates of an inventory, and none is kept here, or the selection is one of the tree";
     if is_given { Err(Failure::Usage(says.into())) } else { Ok(()) }
 }
 

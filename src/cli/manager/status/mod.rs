@@ -6,7 +6,7 @@ mod table;
 use std::io::{self, IsTerminal, Write};
 
 use super::{Failure, Status, operation, text};
-use crate::manager::run::World;
+use crate::manager::run::{ManagerError, World, configuration};
 use crate::manager::status::status;
 
 /// Show every certificate, until when it is valid and when it is renewed; or how an inventory stands
@@ -36,7 +36,10 @@ pub struct Arguments {
 
 pub fn run(world: &World<'_>, arguments: &Arguments) -> Result<Status, Failure> {
     let (words, choice) = (arguments.selection.as_slice(), &arguments.choice);
-    if operation::is_meant(world, words)? {
+    // What the tree is like is told whatever is wrong with its configuration.
+    let is_broken = matches!(configuration(world), Err(ManagerError::Fault(_)));
+    if !is_broken && operation::is_meant(world, words)? {
+        operation::refuse_of_tree(&[("--long", arguments.long), ("--sans", arguments.sans)])?;
         return operation::status::run(world, words, choice, arguments.json);
     }
     operation::refuse(choice.is_given())?;

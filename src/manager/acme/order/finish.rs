@@ -206,7 +206,8 @@ pub(super) async fn download(desk: &Desk<'_>, open: &mut Open) -> Result<Granted
         .fits(&open.request, &open.wish.identifiers)
         .map_err(|error| Refusal::ours(format!("{url}: {error}")))?;
     let note = (!notes.is_empty()).then(|| notes.join("; "));
-    Ok(Granted { chain: chain.to_pem(), note })
+    let authorizations = open.order.state().authorizations.iter().map(|one| one.url.clone()).collect();
+    Ok(Granted { chain: chain.to_pem(), note, authorizations })
 }
 
 /// Gives up what an order still asks to be proven, so that it does not count at the authority.

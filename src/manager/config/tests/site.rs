@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::manager::inventory::schedule::Policy;
+use crate::pki::Algorithm;
 
 #[test]
 fn defaults() {
@@ -42,12 +43,40 @@ fn every_key_at_the_top_or_in_globals() {
         ("dns_check_delay = -1", Site { dns_check_delay: 0, ..Site::default() }),
         ("dns_check_timeout = 30", Site { dns_check_timeout: 30, ..Site::default() }),
         (
-            "[inventory]\npostgres = 'service=fleet'\nprepublish_days = 14",
+            "[inventory]\npostgres = 'service=fleet'\nprepublish_days = 14\nssh_user = 'deploy'\nreload_seconds = 5",
             Site {
                 inventory: Inventory {
                     is_configured: true,
                     postgres: Some("service=fleet".into()),
                     policy: Policy { prepublish_days: 14, ..Policy::default() },
+                    ssh_user: Some("deploy".into()),
+                    reload_seconds: Some(5),
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
+        (
+            "[inventory]\nca_name = 'Root'\nca_subject = { C = 'de', O = 'Example' }\nca_key = 'ec:p384'\n\
+             ca_days = 100\nleaf_days = 10\nleaf_rsa_bits = 3072\nleaf_curve = 'p384'\npublic = 'le'",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    issuing: Issuing {
+                        authority: "Root".parse().unwrap(),
+                        subject: Subject {
+                            common_name: "Root".into(),
+                            country: Some("DE".into()),
+                            organization: Some("Example".into()),
+                            ..Subject::default()
+                        },
+                        authority_key: Algorithm::P384,
+                        authority_days: 100,
+                        leaf_days: 10,
+                        rsa_key: Algorithm::Rsa(3072),
+                        ec_key: Algorithm::P384,
+                        public: Some("le".into()),
+                    },
                     ..Inventory::default()
                 },
                 ..Site::default()
@@ -59,6 +88,17 @@ fn every_key_at_the_top_or_in_globals() {
                 inventory: Inventory {
                     is_configured: true,
                     crl: Some(path("/t/crl/fleet.pem")),
+                    ..Inventory::default()
+                },
+                ..Site::default()
+            },
+        ),
+        (
+            "[inventory]\ntakeover_seconds = 5",
+            Site {
+                inventory: Inventory {
+                    is_configured: true,
+                    takeover_seconds: Some(5),
                     ..Inventory::default()
                 },
                 ..Site::default()

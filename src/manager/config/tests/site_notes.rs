@@ -36,6 +36,15 @@ fn faults_of_the_site() {
             "[inventory]\npostgres = 'hots=x password=geheim'\n",
             "ssl-mgr.conf:2:12: postgres: \"hots\" is no parameter of a connection",
         ),
+        ("no key", "[inventory]\nca_key = 'dsa'\n", "ssl-mgr.conf:2:10: a key is rsa:BITS or ec:CURVE"),
+        ("a short key", "[inventory]\nca_key = 'rsa:1024'\n", "ssl-mgr.conf:2:10: write 2048 to 8192 bits"),
+        (
+            "no curve",
+            "[inventory]\nleaf_curve = 'p224'\n",
+            "ssl-mgr.conf:2:14: a curve is p256, p384 or p521",
+        ),
+        ("no name", "[inventory]\nca_name = 'a/b'\n", "ssl-mgr.conf:2:11: "),
+        ("no country", "[inventory]\nca_subject = { C = 'Germany' }\n", "ssl-mgr.conf:2:20: "),
         (
             "mail to no address",
             "[inventory]\nmail_to = 'a@example.com\"\\nBcc: b@example.com'\n",
@@ -62,6 +71,8 @@ fn faults_of_the_site() {
             "ssl-mgr.conf:3:14: the port of mail_relay is 1 to 65535",
         ),
         ("too early", "[inventory]\nprepublish_days = 3\n", "ssl-mgr.conf:2:19: "),
+        ("no user", "[inventory]\nssh_user = '-oProxyCommand=x'\n", "ssl-mgr.conf:2:12: "),
+        ("no time for a reload", "[inventory]\nreload_seconds = 0\n", "ssl-mgr.conf:2:18: "),
         (
             "a path in two lines",
             "logdir = \"a\\nb\"\n",

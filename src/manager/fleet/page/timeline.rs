@@ -158,7 +158,7 @@ mod tests {
             ("none", vec![], 0),
             ("one that has ended", vec![-3], 1),
             ("one of each kind", vec![-3, 0, 6, 7, 90, 92, 400, 4000], 7),
-            ("many", (0..100_000).map(|index| index / 300).collect(), 26),
+            ("many", (0..100_000).map(|index| index / 300).collect(), 23),
         ];
         for (case, days, bars) in cases {
             let expiries: Vec<Expiry> = days.iter().map(|days| ends(*days)).collect();

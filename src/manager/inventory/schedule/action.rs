@@ -112,6 +112,8 @@ pub enum Reason {
     },
     /// Its records are not yet known everywhere.
     RecordsYoung,
+    /// Its validity has not begun.
+    NotYetValid,
     /// A later instance is deployed.
     SuccessorOut,
     /// Its time is over, and it was never out.
@@ -180,6 +182,7 @@ impl fmt::Display for Reason {
             Self::Revoked => f.write_str("what was deployed is revoked"),
             Self::HostsMissing { hosts: 1 } => f.write_str("1 host does not have it"),
             Self::HostsMissing { hosts } => write!(f, "{hosts} hosts do not have it"),
+            Self::NotYetValid => f.write_str("it is not valid yet"),
             Self::RecordsYoung => f.write_str("its records are not known everywhere"),
             Self::SuccessorOut => f.write_str("a later one is deployed"),
             Self::Over => f.write_str("its time is over"),

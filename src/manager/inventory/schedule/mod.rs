@@ -145,7 +145,9 @@ impl<'a> Course<'a> {
         let fit = |state| {
             let later = |it: &&Stage| deployed.is_none_or(|deployed| it.id > deployed.id);
             let all = standing.instances.iter().filter(move |it| it.state == state);
-            all.filter(later).filter(|it| it.whole && it.is_valid(now)).max_by_key(|it| it.id)
+            // One whose time has not come yet is waited for, not made once more: its authority's clock is ahead.
+            let lives = |it: &&Stage| it.whole && it.not_after.is_some_and(|end| now < end);
+            all.filter(later).filter(lives).max_by_key(|it| (it.is_valid(now), it.id))
         };
         let (prepublished, issued) = (fit(State::Prepublished), fit(State::Issued));
         Self { standing, now, deployed, prepublished, issued }
@@ -260,6 +262,9 @@ impl<'a> Course<'a> {
     }
 
     fn deploy(&self, next: &Stage, replaces: Option<&Stage>, because: Reason) -> Action {
+        if let Some(until) = next.not_before.filter(|from| self.now < *from) {
+            return self.action(Step::Wait { instance: next.id, until }, Reason::NotYetValid);
+        }
         let step = Step::Deploy { instance: next.id, replaces: replaces.map(|deployed| deployed.id) };
         self.action(step, because)
     }

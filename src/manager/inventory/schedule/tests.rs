@@ -269,3 +269,15 @@ fn what_is_due_next_and_when() {
         assert!(!due(&standing, &policy, at - Duration::SECOND).contains(&action), "{name}");
     }
 }
+
+/// What an authority signs may begin a little later than now.
+#[test]
+fn an_authority_whose_clock_is_ahead_is_not_asked_again() {
+    let ahead = |state| Stage { not_before: Some(NOW + Duration::minutes(1)), ..stage(2, state, 89) };
+    let first = standing(Kind::Le, vec![ahead(State::Issued)]);
+    assert_eq!(said(&first), ["wait 2 until 2026-06-01 00:01"]);
+    let next = standing(Kind::Le, vec![stage(1, State::Deployed, 20), ahead(State::Issued)]);
+    assert_eq!(said(&next), ["prepublish 2 beside 1"], "records may be out before");
+    let older = standing(Kind::Le, vec![stage(1, State::Issued, 80), ahead(State::Issued)]);
+    assert_eq!(said(&older), ["deploy 1"], "one that can be used is");
+}

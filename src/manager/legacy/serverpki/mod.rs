@@ -257,8 +257,14 @@ impl Options {
         match action {
             Renew => line = line.value("--within", self.renew),
             Remove => line = line.flag(true, "--remove"),
-            Encrypt => line.0.insert(1, "encrypt".to_owned()),
-            Decrypt => line.0.insert(1, "decrypt".to_owned()),
+            Encrypt => {
+                line.0.insert(1, "encrypt".to_owned());
+                line = line.flag(true, "--refuse-already");
+            }
+            Decrypt => {
+                line.0.insert(1, "decrypt".to_owned());
+                line = line.flag(true, "--refuse-already");
+            }
             Export => line.0.extend(self.export.map(|serial| serial.to_string())),
             _ => {}
         }

@@ -54,10 +54,10 @@ fn actions() {
         ("export", "-E 17", "export 17"),
         ("export, joined", "-E17", "export 17"),
         ("export, long and short", "--export=17", "export 17"),
-        ("encrypt", "-X", "keys encrypt"),
-        ("encrypt, shown only", "-Xn", "keys encrypt --dry-run"),
-        ("decrypt", "--decrypt-keys -v", "keys decrypt --verbose"),
-        ("decrypt, quietly", "-qY", "keys decrypt --quiet"),
+        ("encrypt", "-X", "keys encrypt --refuse-already"),
+        ("encrypt, shown only", "-Xn", "keys encrypt --refuse-already --dry-run"),
+        ("decrypt", "--decrypt-keys -v", "keys decrypt --verbose --refuse-already"),
+        ("decrypt, quietly", "-qY", "keys decrypt --quiet --refuse-already"),
         ("an authority", "-I", "ca"),
         ("an authority, shown only", "-n -I", "ca --dry-run"),
         ("register", "-Z", "register"),
@@ -69,7 +69,11 @@ fn actions() {
         ("list, and nothing is done", "-n -C -D -a", "check --verbose --all"),
         ("list, and nothing is taken away", "-n -R -a", "check --verbose --all"),
         ("another configuration", "-S -a -f /etc/x.conf", "schedule --config=/etc/x.conf --all"),
-        ("the same, long", "-X --config_file /etc/x.conf", "keys encrypt --config=/etc/x.conf"),
+        (
+            "the same, long",
+            "-X --config_file /etc/x.conf",
+            "keys encrypt --config=/etc/x.conf --refuse-already",
+        ),
     ];
     for (name, arguments, expected) in cases {
         assert_eq!(run(arguments), Ok(expected.to_owned()), "{name}: {arguments}");
