@@ -214,7 +214,7 @@ fn both_keys_of_an_instance_are_revoked_there() {
         assert_eq!((&status["Status"], &status["Reason"]), (&"Revoked".into(), &1.into()), "{status}");
     }
     // Once more is one too many, and the schedule brings a successor.
-    bed.manager("revoke 1").exits(2).complains("instance 1 of www.lab.test is revoked");
+    bed.manager("revoke --instance 1").exits(2).complains("instance 1 of www.lab.test is revoked");
     bed.manager("schedule --all").exits(0).says("www.lab.test: instance 2 is deployed");
 }
 

@@ -55,7 +55,7 @@ pub fn write(op: &mut Operation<'_>, reasons: &BTreeMap<i64, Reason>) -> Result<
         let of_it = |der: &Vec<u8>| crl::is_signed_by(der, &authority.public) == Some(true);
         let old = there.iter().position(of_it).map(|index| there.remove(index));
         let entries = entries(op, &instances, authority.instance, reasons)?;
-        let list = match fresh(&authority, old.as_deref(), entries, op.world.now).map_err(failed)? {
+        let list = match fresh(&authority, old.as_deref(), entries, op.now()).map_err(failed)? {
             Some((list, entries)) => {
                 is_changed = true;
                 said += entries;
@@ -91,7 +91,7 @@ fn blocks(path: &Path, text: &str) -> Result<Vec<Vec<u8>>, String> {
 
 /// Those that can sign, the newest first.
 fn authorities(op: &mut Operation<'_>, instances: &[Instance]) -> Result<Vec<Authority>, OperateError> {
-    let now = op.world.now;
+    let now = op.now();
     let mut names: Vec<_> = instances.iter().map(|it| it.certificate.clone()).collect();
     names.sort_unstable();
     names.dedup();
@@ -131,7 +131,7 @@ fn entries(
 ) -> Result<Vec<Revoked>, OperateError> {
     let mut entries = Vec::new();
     for it in instances.iter().filter(|it| it.state == State::Revoked && it.issuer == Some(by)) {
-        let at = it.about.updated.unwrap_or(op.world.now);
+        let at = it.about.updated.unwrap_or(op.now());
         let reason = reasons.get(&it.id).copied().unwrap_or_default();
         for data in op.inventory.keys(it.id)? {
             let read = container::read(data.certificate.as_bytes()).certificates.into_iter().next();

@@ -18,7 +18,6 @@ use crate::manager::dns::publish::{Placed, Publisher, Rrsets};
 use crate::manager::inventory::events::Event;
 use crate::manager::inventory::model::{Certificate, Name, Objects, State, TlsaPrefix};
 use crate::manager::inventory::schedule::Stage;
-use crate::manager::inventory::store::InventoryError;
 use crate::manager::run::World;
 use crate::manager::tree::Tree;
 use crate::pki::container;
@@ -44,7 +43,6 @@ pub fn publish(
     op: &mut Operation<'_>,
     wanted: &[Publication],
 ) -> Result<BTreeMap<Name, Result<bool, String>>, OperateError> {
-    let began = Instant::now();
     let (mut results, stages, found) = sets(op, wanted)?;
     let (of, sets): (Vec<&Publication>, Vec<Rrsets>) = found.into_iter().unzip();
     for (one, shown) in of.into_iter().zip(show(&op.world, &op.config, &sets)) {
@@ -55,14 +53,7 @@ pub fn publish(
         let mut result = shown.map(|()| true);
         if result.is_ok() && !events.is_empty() {
             // The wait counts from when they were seen, not from when the run began.
-            let now = op.world.now + began.elapsed();
-            match op.inventory.record(&one.name, &events, now) {
-                Ok(_) => {}
-                Err(error @ (InventoryError::Refused(_) | InventoryError::ClaimLost(_))) => {
-                    result = Err(error.to_string());
-                }
-                Err(error) => return Err(error.into()),
-            }
+            result = op.record(&one.name, &events)?.map(|_| true);
         }
         results.insert(one.name.clone(), result);
     }
