@@ -13,15 +13,15 @@ use crate::pki::key::Secret;
 ///
 /// What it is called and what it is like stands in ssl-mgr.conf:
 ///
-/// [inventory]
-/// ca_name = "Local CA"
-/// ca_subject = { C = "DE", O = "Example", CN = "Example CA" }
-/// ca_key = "rsa:4096"
-/// ca_days = 3680
-/// leaf_days = 375
+///     [inventory]
+///     ca_name = "Local CA"
+///     ca_subject = { C = "DE", O = "Example", CN = "Example CA" }
+///     ca_key = "rsa:4096"
+///     ca_days = 3680
+///     leaf_days = 375
 ///
-/// Its key is kept under the passphrase in the file that [keys] passphrase_file names. What it has signed before
-/// stays good: the newest signs, older ones stay in the chains.
+/// Its key is kept under the passphrase in the file that passphrase_file in the table keys names. What it has signed
+/// before stays good: the newest signs, older ones stay in the chains.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Ca {

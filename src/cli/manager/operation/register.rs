@@ -10,7 +10,7 @@ use crate::manager::run::World;
 
 /// Make an account with the public authority of the inventory, or find the one that there is
 ///
-/// Which authority that is, [inventory] public of ssl-mgr.conf says, where ca-info.conf has more than one. One account
+/// Which authority that is, the key public of ssl-mgr.conf's inventory says, where ca-info.conf has more than one. One account
 /// is made by itself when a certificate is ordered first, so this only says beforehand whether it can be. Its terms
 /// are agreed to: on a terminal, only once somebody says so.
 #[derive(Debug, clap::Args)]
