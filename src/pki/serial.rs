@@ -64,7 +64,7 @@ impl Serial {
     /// know what others number at the same moment.
     ///
     /// All of them lie at the top of what is allowed, above what others have drawn at random, but for one in
-    /// 2³⁰. `random` must be fresh from the kernel for every call.
+    /// 2²⁹. `random` must be fresh from the kernel for every call.
     pub fn numbered(number: u64, random: [u8; 8]) -> Self {
         let counter = MAX_COUNTER - (1 << 65) + u128::from(number);
         Self { counter, random: u64::from_be_bytes(random) }
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn numbered_serials_rise_with_their_numbers_above_what_was_drawn_at_random() {
-        let random = serial("7ffffffeffffffffffffffffffffffffffffffff");
+        let random = serial("7ffffffdfffffffffffffffeffffffffffffffff");
         let numbers = [0, 1, 2, 3_u64 << 40, u64::MAX];
         let serials: Vec<Serial> =
             numbers.iter().rev().map(|number| Serial::numbered(*number, [0xff; 8])).collect();

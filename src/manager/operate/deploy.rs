@@ -70,6 +70,10 @@ pub fn deploy(
     let brought = errors(bring(op, &shipments, hosts, false)?);
     failed.extend(brought);
     if with_records {
+        for name in untold(op, &shipments)? {
+            let says = "a host has still to be told, and may serve the old certificate: its records stay";
+            failed.entry(name).or_insert_with(|| says.to_owned());
+        }
         let rest = deployments.iter().filter(|it| !it.is_deployed && !failed.contains_key(&it.name));
         let alone: Vec<Publication> =
             rest.map(|it| Publication { name: it.name.clone(), instances: vec![it.instance] }).collect();
@@ -85,6 +89,21 @@ pub fn deploy(
         ended.insert(it.name.clone(), result);
     }
     Ok(ended)
+}
+
+/// Those with TLSA records whose files lie on every host, where somebody who reads them could not be told.
+fn untold(op: &mut Operation<'_>, shipments: &[Shipment]) -> Result<Vec<Name>, OperateError> {
+    let names: Vec<Name> = shipments.iter().map(|it| it.name.clone()).collect();
+    let mut found = Vec::new();
+    op.inventory.standings(Some(&names), &mut |standing| {
+        let sent = shipments.iter().filter(|it| it.name == standing.certificate);
+        let ids: Vec<i64> = sent.map(|it| it.instance).collect();
+        let is_missing = standing.instances.iter().any(|it| ids.contains(&it.id) && it.missing > 0);
+        if standing.tlsa_ttl.is_some() && is_missing {
+            found.push(standing.certificate);
+        }
+    })?;
+    Ok(found)
 }
 
 fn moved(op: &mut Operation<'_>, it: &Deployment) -> Result<Result<(), String>, OperateError> {

@@ -97,7 +97,8 @@ impl HostChoice {
 
 /// Says whether a fleet's inventory is kept here: it is configured, or it lies beneath the top directory.
 pub fn is_kept(world: &World<'_>, config: &Configuration) -> Result<bool, Failure> {
-    let there = || world.root.status(&world.top.join("inventory"));
+    // Reports of machines may lie in that directory without any inventory.
+    let there = || world.root.status(&world.top.join("inventory/objects.toml"));
     Ok(config.site.inventory.is_configured || there()?.is_some())
 }
 
