@@ -51,6 +51,10 @@ pub fn distribute(
             foretell(op, &loads, &request.hosts, false);
             return Ok(());
         }
+        let loads = match &mut publish {
+            Some(publish) => beside(op, loads, publish)?,
+            None => loads,
+        };
         let brought = bring(op, &shipments(&loads), &request.hosts, false)?;
         let mut wanted = Vec::new();
         for load in &loads {
@@ -207,6 +211,31 @@ fn deployed(instances: &[Instance], name: &Name, now: OffsetDateTime) -> Result<
 fn shipments(loads: &[Load<'_>]) -> Vec<Shipment> {
     let shipment = |load: &Load<'_>| Shipment { name: load.name.clone(), instance: load.instance.id };
     loads.iter().map(shipment).collect()
+}
+
+/// Has the records of what comes out beside those of what is deployed, where they are not yet: nobody may be shown a
+/// certificate whose record is missing. What is not published is not brought.
+fn beside<'o>(
+    op: &mut Operation<'_>,
+    mut loads: Vec<Load<'o>>,
+    publish: &mut Publish<'_>,
+) -> Result<Vec<Load<'o>>, OperateError> {
+    let wanted = loads.iter().filter(|load| {
+        let is_new = load.instance.state != State::Deployed && load.instance.published.is_none();
+        is_new && !load.certificate.services.is_empty()
+    });
+    let both = |load: &Load<'_>| Some((load.name.clone(), vec![load.before?, load.instance.id]));
+    let wanted: Vec<(Name, Vec<i64>)> = wanted.filter_map(both).collect();
+    if wanted.is_empty() {
+        return Ok(loads);
+    }
+    for (name, result) in publish(op, &wanted)? {
+        if let Err(error) = result {
+            loads.retain(|load| load.name != name);
+            op.report.failed(name, format!("TLSA records: {error}; nothing is brought"));
+        }
+    }
+    Ok(loads)
 }
 
 /// What would be brought where.
