@@ -36,6 +36,9 @@ use crate::system::root::Root;
 /// to where they are served. It reads the configuration of ssl-mgr as it is, in conf.d beneath its top directory,
 /// and keeps its trees.
 ///
+/// A site with many hosts keeps an inventory instead, in files or in PostgreSQL: which certificates there are, where
+/// they go, in which state each is. Where there is one, CERTIFICATE is what it calls a certificate.
+///
 /// SELECTION is GROUP, GROUP/SERVICE or GROUP:SERVICE,SERVICE; none means the groups that are active.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {

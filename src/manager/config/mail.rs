@@ -1,9 +1,35 @@
 //! The keys of `[inventory]` that begin with `mail_`: who is told by mail, and how.
 
+use serde::Serialize;
+
 use super::reader::{Table, Word};
 use super::site::host_or_address;
-use super::{Mail, MailWay, Primary, command};
+use super::{Primary, command};
 use crate::manager::nearest::shown;
+
+/// The keys of `[inventory]` that begin with `mail_`: who is told by mail, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mail {
+    /// `mail_to`: addresses; at least one.
+    pub to: Vec<String>,
+    /// `mail_from`: the address that it comes from; nothing for `reseed` on this machine.
+    pub from: Option<String>,
+    /// `mail_subject`: one line of ASCII; nothing for the usual one.
+    pub subject: Option<String>,
+    /// `mail_command` or `mail_relay`.
+    pub way: MailWay,
+}
+
+/// How a message is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailWay {
+    /// `mail_command`: a program and its arguments, which reads the message and takes the recipients from it;
+    /// `/usr/sbin/sendmail -t` where neither is given.
+    Command(Vec<String>),
+    /// `mail_relay`, `HOST` or `HOST:PORT`: a server that takes mail by SMTP, at port 25 unless another is given.
+    Relay(Primary),
+}
 
 /// What has the usual name on every system that can send mail.
 const SENDMAIL: [&str; 2] = ["/usr/sbin/sendmail", "-t"];

@@ -4,6 +4,7 @@
 mod acme;
 mod authorities;
 mod command;
+mod inventory;
 mod issuing;
 mod key;
 mod keys;
@@ -30,7 +31,9 @@ use crate::fault::Fault;
 use crate::pki::Algorithm;
 pub use crate::pki::x509::{AlternativeName, Name as Subject};
 
+pub use inventory::Inventory;
 pub use issuing::Issuing;
+pub use mail::{Mail, MailWay};
 pub use subject::alternative_name;
 pub use texts::{ServiceText, Text, Texts, read};
 
@@ -142,54 +145,6 @@ pub struct Site {
     /// `[keys] passphrase_file`: the keys of own authorities are kept under what is in it; nothing keeps them in
     /// clear.
     pub passphrase_file: Option<PathBuf>,
-}
-
-/// `[inventory]`: where the inventory of a fleet lies, and how early its schedule is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Inventory {
-    /// There is such a table: an inventory is kept, also where nothing is in it yet.
-    pub is_configured: bool,
-    /// `postgres`: how its database is reached, a URL or `keyword=value`; nothing for files beneath the topdir.
-    #[serde(skip)]
-    pub postgres: Option<String>,
-    /// `prepublish_days`, `remind_days`, `keep_days`.
-    pub policy: super::inventory::schedule::Policy,
-    /// How certificates are issued.
-    pub issuing: Issuing,
-    /// `ssh_user`: as whom hosts are entered; nothing for `root`.
-    pub ssh_user: Option<String>,
-    /// `takeover_seconds`: how long what a manager worked at is left to it when it is gone; nothing for 30.
-    pub takeover_seconds: Option<u32>,
-    /// `reload_seconds`: how long a reload command may take; nothing for 30.
-    pub reload_seconds: Option<u32>,
-    /// `crl`: the file with the lists of what own authorities have revoked, in PEM; nothing where none is wanted.
-    pub crl: Option<PathBuf>,
-    /// `mail_to` and what belongs to it: who is reminded of local certificates; nothing where nobody is.
-    pub mail: Option<Mail>,
-}
-
-/// The keys of `[inventory]` that begin with `mail_`: who is told by mail, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Mail {
-    /// `mail_to`: addresses; at least one.
-    pub to: Vec<String>,
-    /// `mail_from`: the address that it comes from; nothing for `reseed` on this machine.
-    pub from: Option<String>,
-    /// `mail_subject`: one line of ASCII; nothing for the usual one.
-    pub subject: Option<String>,
-    /// `mail_command` or `mail_relay`.
-    pub way: MailWay,
-}
-
-/// How a message is sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MailWay {
-    /// `mail_command`: a program and its arguments, which reads the message and takes the recipients from it;
-    /// `/usr/sbin/sendmail -t` where neither is given.
-    Command(Vec<String>),
-    /// `mail_relay`, `HOST` or `HOST:PORT`: a server that takes mail by SMTP, at port 25 unless another is given.
-    Relay(Primary),
 }
 
 /// One of `post_copy_cmd`.

@@ -8,9 +8,8 @@ use toml::de::DeTable;
 
 use super::reader::{Place, Source, Table, Word};
 use super::servers::{self, Mention};
-use super::{AfterCopy, Inventory, Primary, Site, issuing, keys, mail, updates};
+use super::{AfterCopy, Primary, Site, inventory, keys, updates};
 use crate::identity::HostName;
-use crate::manager::inventory::postgres::parameters::Parameters;
 use crate::manager::nearest::shown;
 
 /// The lifetime in days that `renew_expire_days` and its spread were written for.
@@ -55,7 +54,7 @@ pub(super) fn read<'a>(source: Source<'a>, document: &'a Spanned<DeTable<'a>>, t
         reading.site.dns = servers::dns(table, topdir);
     }
     reading.site.inventory =
-        file.table("inventory").map(|table| inventory(table, topdir)).unwrap_or_default();
+        file.table("inventory").map(|table| inventory::read(table, topdir)).unwrap_or_default();
     for sort in servers::SORTS {
         if let Some(table) = file.table(servers::table(sort)) {
             let (servers, mentions) = servers::read(table, sort, topdir);
@@ -116,46 +115,6 @@ fn globals(file: &mut Table<'_>, topdir: &Path) -> Site {
         }
     }
     site
-}
-
-fn inventory(mut table: Table<'_>, topdir: &Path) -> Inventory {
-    let mut found = Inventory { is_configured: true, ..Inventory::default() };
-    if let Some(word) = table.text("postgres") {
-        // What is wrong with it is told without it: there may be a password in it.
-        match Parameters::parse(word.text) {
-            Ok(_) => found.postgres = Some(word.text.to_owned()),
-            Err(error) => word.place.fault(format!("postgres: {error}")),
-        }
-    }
-    found.issuing = issuing::read(&mut table);
-    let policy = &mut found.policy;
-    for (key, least, days) in [
-        ("prepublish_days", 7, &mut policy.prepublish_days),
-        ("remind_days", 1, &mut policy.remind_days),
-        ("keep_days", 1, &mut policy.keep_days),
-    ] {
-        if let Some(number) = table.value(key).and_then(|value| value.within(least..=3650)) {
-            *days = u32::try_from(number).unwrap_or(*days);
-        }
-    }
-    found.ssh_user = table.filled("ssh_user").and_then(|word| user(&word));
-    let seconds = table.value("takeover_seconds").and_then(|value| value.within(1..=3600));
-    found.takeover_seconds = seconds.and_then(|number| u32::try_from(number).ok());
-    let seconds = table.value("reload_seconds").and_then(|value| value.within(1..=600));
-    found.reload_seconds = seconds.and_then(|number| u32::try_from(number).ok());
-    found.crl = table.filled("crl").map(|word| beneath(topdir, &word));
-    found.mail = mail::read(&mut table);
-    table.finish();
-    found
-}
-
-/// A user's name, which is put before a host's.
-fn user(word: &Word<'_>) -> Option<String> {
-    let fits = |c: char| c.is_alphanumeric() || "._-".contains(c);
-    if word.text.starts_with('-') || !word.text.chars().all(fits) {
-        return word.place.refuse(format!("{} is no name of a user", shown(word.text)));
-    }
-    Some(word.text.to_owned())
 }
 
 fn after_copy(file: &mut Table<'_>) -> Vec<AfterCopy> {
